@@ -1,0 +1,1 @@
+//! Local Cloudflare, a driver for Terraform and OpenTofu, and what the acceptance tests share.

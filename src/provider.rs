@@ -1,0 +1,1 @@
+//! Provider configuration and the registry of resources.
