@@ -454,7 +454,7 @@ async fn a_probe_says_why_an_upload_cannot_be_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_in_progress_is_finished_by_the_old_code() {
     let bench = Bench::start().await;
-    let slow = r#"let release; const gate = new Promise((resolve) => { release = resolve; });
+    let slow = r#"
     export default { async fetch(request) {
         return new Response(new ReadableStream({ async start(stream) {
             stream.enqueue(new TextEncoder().encode("begun "));
