@@ -272,7 +272,7 @@ struct Present<'a> {
     unclaimed: BTreeMap<&'a ClassName, &'a Hosted>,
     /// Listed under another Worker since.
     away: BTreeMap<&'a StableId, &'a ScriptName>,
-    /// Server names that a new namespace cannot have, and the namespaces that hold them.
+    /// Server names that a new namespace cannot have: they are unique in the account, and kept since creation.
     held_names: BTreeSet<&'a str>,
 }
 
@@ -576,6 +576,7 @@ impl<'a> Decision<'a> {
     fn conflicts(&mut self, unclaimed: &[&Hosted]) {
         let mut leaving = BTreeMap::<&ClassName, (&StableId, Option<&ClassName>)>::new();
         let mut arriving = Vec::new();
+        let mut problems = Vec::new();
         for change in &self.changes {
             match change {
                 Change::Rename {
@@ -597,6 +598,15 @@ impl<'a> Decision<'a> {
                 } => arriving.push((stable_id, class, true)),
                 Change::Delete(deletion) => {
                     leaving.insert(&deletion.class, (&deletion.stable_id, None));
+                    for bound in &self.situation.elsewhere {
+                        if bound.class.as_ref() == Some(&deletion.class) {
+                            problems.push(Problem::DeletedNameBound {
+                                stable_id: deletion.stable_id.clone(),
+                                class: deletion.class.clone(),
+                                script: bound.script.clone(),
+                            });
+                        }
+                    }
                 }
             }
         }
@@ -604,7 +614,6 @@ impl<'a> Decision<'a> {
             .iter()
             .map(|hosted| hosted.class.clone())
             .collect();
-        let mut problems = Vec::new();
         for (stable_id, class, created) in arriving {
             let in_use = |holder: Option<&StableId>, fate| Problem::ClassInUse {
                 stable_id: stable_id.clone(),
