@@ -410,9 +410,11 @@ impl Problem {
     /// What it is about.
     pub fn subject(&self) -> Subject<'_> {
         match self {
-            Self::TwoIdsOneClass { class, .. } | Self::ClaimedTwice { class, .. } => {
-                Subject::Class(class)
-            }
+            Self::TwoIdsOneClass { class, .. } => Subject::Class(class),
+            // The class itself stands nowhere in the configuration as such, one that claims it does.
+            Self::ClaimedTwice { class, stable_ids } => stable_ids
+                .first()
+                .map_or(Subject::Class(class), Subject::StableId),
             Self::OneIdTwoClasses { stable_id, .. }
             | Self::OneIdTwoStorages { stable_id }
             | Self::OneIdTwoHosts { stable_id, .. }
