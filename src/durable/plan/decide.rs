@@ -323,11 +323,11 @@ impl<'a> Decision<'a> {
             .filter(|(tagged, _)| tagged == script)
             .flat_map(|(_, claims)| claims)
             .collect();
-        if let Some(claim) = claims
-            .iter()
-            .find(|claim| claim.stable_id.names(&want.stable_id))
-        {
-            return evidence.namespaces.is_none() || owns(&claim.class);
+        let by_tag: Vec<&&Claim> = (claims.iter())
+            .filter(|claim| claim.stable_id.names(&want.stable_id))
+            .collect();
+        if !by_tag.is_empty() {
+            return evidence.namespaces.is_none() || by_tag.iter().any(|claim| owns(&claim.class));
         }
         let class = want
             .previous_class
