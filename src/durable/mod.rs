@@ -7,7 +7,9 @@ pub mod plan;
 pub mod tag;
 
 pub use name::{ClassName, InvalidName, MigrationTag, NamespaceId, ScriptName, StableId};
-pub use plan::{Change, Migration, MigrationPlan, Problem, Warning, plan};
+pub use plan::{
+    Change, Deletion, Migration, MigrationPlan, Placed, Problem, Subject, Warning, plan,
+};
 
 /// Which of Cloudflare's two storage engines a namespace has. It is fixed when the namespace is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,6 +100,8 @@ pub struct Evidence {
 pub struct Situation {
     /// The Worker's planned name.
     pub script: ScriptName,
+    /// Its name until now, where this plan renames it: the account still lists it so.
+    pub former_script: Option<ScriptName>,
     /// The live migration tag, where one is known.
     pub old_tag: Option<MigrationTag>,
     /// What it hosts, from its own prior state; empty on create.
