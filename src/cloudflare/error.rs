@@ -293,6 +293,6 @@ fn tags_of_mismatch(failure: &Failure) -> (Option<MigrationTag>, Option<String>)
     let expected = find("when expected tag is ", &[". Please "])
         .or_else(|| find("current tag is ", &[". Please "]))
         .filter(|tag| !tag.is_empty())
-        .map(MigrationTag::new);
+        .map(|tag| MigrationTag::new(&tag));
     (expected, got)
 }

@@ -92,10 +92,10 @@ impl Client {
                     continue;
                 }
                 namespaces.push(LiveNamespace {
-                    id: NamespaceId::live(wire.id),
+                    id: NamespaceId::new(&wire.id),
                     name: wire.name.unwrap_or_default(),
-                    script: wire.script.filter(|name| !name.is_empty()).map(ScriptName::live),
-                    class: wire.class.filter(|name| !name.is_empty()).map(ClassName::live),
+                    script: wire.script.filter(|name| !name.is_empty()).map(|name| ScriptName::from_api(&name)),
+                    class: wire.class.filter(|name| !name.is_empty()).map(|name| ClassName::from_api(&name)),
                     storage: match wire.use_sqlite {
                         Some(true) => Storage::Sqlite,
                         _ => Storage::KeyValue,
@@ -172,7 +172,7 @@ impl Client {
         let reference = |binding: Binding| Reference {
             service: binding.service,
             name: binding.name.unwrap_or_default(),
-            namespace_id: binding.durable_object_namespace_id.map(NamespaceId::live),
+            namespace_id: binding.durable_object_namespace_id.map(|id| NamespaceId::new(&id)),
         };
         let path =
             ["accounts", account.as_str(), "workers", "scripts", script.as_str(), "references"];

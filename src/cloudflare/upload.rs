@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::durable::{ClassName, MigrationTag, ScriptName};
+use crate::durable::{ClassName, Migration, MigrationTag, ScriptName};
 
 /// One version of a Worker, whole.
 #[derive(Clone, Debug)]
@@ -104,9 +104,6 @@ pub struct Migrations {
     /// Classes whose namespace is destroyed with all data.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "display_each")]
     pub deleted_classes: Vec<ClassName>,
-    /// Classes whose namespace comes from another Worker.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub transferred_classes: Vec<TransferredClass>,
 }
 
 /// One rename.
@@ -120,18 +117,18 @@ pub struct RenamedClass {
     pub to: ClassName,
 }
 
-/// One transfer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct TransferredClass {
-    /// The class over there.
-    #[serde(serialize_with = "display")]
-    pub from: ClassName,
-    /// The Worker that has it now.
-    #[serde(serialize_with = "display")]
-    pub from_script: ScriptName,
-    /// The class here.
-    #[serde(serialize_with = "display")]
-    pub to: ClassName,
+impl From<&Migration> for Migrations {
+    fn from(migration: &Migration) -> Self {
+        let renamed = migration.renamed.iter().cloned();
+        Migrations {
+            old_tag: migration.old_tag.clone(),
+            new_tag: migration.new_tag.clone(),
+            new_classes: migration.new_classes.clone(),
+            new_sqlite_classes: migration.new_sqlite_classes.clone(),
+            renamed_classes: renamed.map(|(from, to)| RenamedClass { from, to }).collect(),
+            deleted_classes: migration.deleted.clone(),
+        }
+    }
 }
 
 /// One binding. Kinds without a variant go as [`Binding::Other`].

@@ -135,11 +135,11 @@ impl Client {
         let path = ["accounts", account.as_str(), "workers", "scripts"];
         let wires: Vec<Wire> = self.send(&Call::get("list Workers", &path)?).await?.decode()?;
         let listed = wires.into_iter().map(|wire| ListedScript {
-            name: ScriptName::live(wire.id),
+            name: ScriptName::from_api(&wire.id),
             worker_id: present(wire.tag),
             tags: wire.tags.unwrap_or_default(),
             etag: present(wire.etag),
-            migration_tag: present(wire.migration_tag).map(MigrationTag::new),
+            migration_tag: present(wire.migration_tag).map(|tag| MigrationTag::new(&tag)),
             modified_on: present(wire.modified_on),
             uses_exports: has_entries(wire.exports.as_ref()),
         });
@@ -181,11 +181,11 @@ impl Client {
         };
         let wire = answer.decode::<Wire>()?.default_environment.script;
         Ok(Some(Service {
-            name: present(wire.id).map_or_else(|| script.clone(), ScriptName::live),
+            name: present(wire.id).map_or_else(|| script.clone(), |id| ScriptName::from_api(&id)),
             worker_id: wire.tag,
             tags: wire.tags.unwrap_or_default(),
             etag: present(wire.etag),
-            migration_tag: present(wire.migration_tag).map(MigrationTag::new),
+            migration_tag: present(wire.migration_tag).map(|tag| MigrationTag::new(&tag)),
             compatibility_date: present(wire.compatibility_date),
             compatibility_flags: wire.compatibility_flags.unwrap_or_default(),
             last_deployed_from: present(wire.last_deployed_from),
@@ -291,7 +291,7 @@ impl Client {
         Ok(Uploaded {
             worker_id: present(wire.tag),
             etag: present(wire.etag),
-            migration_tag: present(wire.migration_tag).map(MigrationTag::new),
+            migration_tag: present(wire.migration_tag).map(|tag| MigrationTag::new(&tag)),
             version_id: present(wire.deployment_id),
         })
     }
