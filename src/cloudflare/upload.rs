@@ -35,7 +35,11 @@ pub struct Module {
 
 impl fmt::Debug for Module {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Module { name, content_type, body } = self;
+        let Module {
+            name,
+            content_type,
+            body,
+        } = self;
         write!(f, "Module({name:?}, {content_type}, {} bytes)", body.len())
     }
 }
@@ -83,11 +87,26 @@ pub struct Metadata {
     pub carried: Map<String, Value>,
 }
 
+/// The fields that [`Metadata::carried`] must not hold.
+const FIELDS: [&str; 8] = [
+    "main_module",
+    "compatibility_date",
+    "compatibility_flags",
+    "bindings",
+    "migrations",
+    "tags",
+    "keep_bindings",
+    "keep_assets",
+];
+
 /// Changes of classes in one step, guarded by the lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Migrations {
     /// The tag that Cloudflare must hold; `None` for none.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "display_some")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "display_some"
+    )]
     pub old_tag: Option<MigrationTag>,
     /// The tag that it holds afterwards.
     #[serde(serialize_with = "display")]
@@ -125,7 +144,9 @@ impl From<&Migration> for Migrations {
             new_tag: migration.new_tag.clone(),
             new_classes: migration.new_classes.clone(),
             new_sqlite_classes: migration.new_sqlite_classes.clone(),
-            renamed_classes: renamed.map(|(from, to)| RenamedClass { from, to }).collect(),
+            renamed_classes: renamed
+                .map(|(from, to)| RenamedClass { from, to })
+                .collect(),
             deleted_classes: migration.deleted.clone(),
         }
     }
@@ -140,10 +161,16 @@ pub enum Binding {
         /// The variable's name.
         name: String,
         /// The class that implements it; `None` when it is bound by id.
-        #[serde(skip_serializing_if = "Option::is_none", serialize_with = "display_some")]
+        #[serde(
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "display_some"
+        )]
         class_name: Option<ClassName>,
         /// The Worker that hosts it, if another one does.
-        #[serde(skip_serializing_if = "Option::is_none", serialize_with = "display_some")]
+        #[serde(
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "display_some"
+        )]
         script_name: Option<ScriptName>,
         /// Cloudflare's id of it.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -240,7 +267,11 @@ impl Binding {
     /// A binding to the D1 database with that id.
     pub fn d1(name: impl Into<String>, database_id: impl Into<String>) -> Self {
         let database_id = database_id.into();
-        Binding::D1 { name: name.into(), id: database_id.clone(), database_id }
+        Binding::D1 {
+            name: name.into(),
+            id: database_id.clone(),
+            database_id,
+        }
     }
 }
 
@@ -293,47 +324,82 @@ pub(super) struct Form {
 impl Upload {
     /// The form to send, under a boundary that nobody can foresee.
     pub(super) fn form(&self) -> Result<Form, InvalidUpload> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|error| InvalidUpload::Metadata(error.to_string()))?;
-        self.form_with(format!("module-{}", hex::encode(random)))
+        self.form_with(boundary()?)
     }
 
     fn form_with(&self, boundary: String) -> Result<Form, InvalidUpload> {
-        let metadata = self.metadata.to_json()?;
-        let head = |name: &str, file: &str, kind: &str| {
-            format!(
-                "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\
-                 Content-Type: {kind}\r\n\r\n"
-            )
-        };
-        let mut chunks = vec![
-            Bytes::from(head("metadata", "", "application/json")),
-            Bytes::from(metadata),
-            Bytes::from_static(b"\r\n"),
-        ];
-        let mut names = HashSet::new();
-        for Module { name, content_type, body } in self.modules.iter() {
-            let breaks = |text: &str| {
-                text.is_empty() || text.chars().any(|c| c.is_control() || matches!(c, '"' | '\\'))
-            };
-            if breaks(name) || breaks(content_type) || name == "metadata" {
-                return Err(InvalidUpload::Module(name.clone()));
-            }
-            if !names.insert(name) {
-                return Err(InvalidUpload::Twice(name.clone()));
-            }
-            let file = format!("; filename=\"{name}\"");
-            chunks.push(Bytes::from(head(name, &file, content_type)));
-            chunks.push(body.clone());
-            chunks.push(Bytes::from_static(b"\r\n"));
-        }
-        chunks.push(Bytes::from(format!("--{boundary}--\r\n")));
-        Ok(Form { boundary, chunks: chunks.into() })
+        form("metadata", &self.metadata, &self.modules, boundary)
     }
 }
 
+/// A form of one JSON part named `first` and one part for each module.
+fn form(
+    first: &str,
+    metadata: &Metadata,
+    modules: &[Module],
+    boundary: String,
+) -> Result<Form, InvalidUpload> {
+    let head = |name: &str, file: &str, kind: &str| {
+        format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\
+             Content-Type: {kind}\r\n\r\n"
+        )
+    };
+    let mut chunks = vec![
+        Bytes::from(head(first, "", "application/json")),
+        Bytes::from(metadata.to_json()?),
+        Bytes::from_static(b"\r\n"),
+    ];
+    let mut names = HashSet::new();
+    for Module {
+        name,
+        content_type,
+        body,
+    } in modules
+    {
+        let breaks = |text: &str| {
+            text.is_empty()
+                || text
+                    .chars()
+                    .any(|c| c.is_control() || matches!(c, '"' | '\\'))
+        };
+        if breaks(name) || breaks(content_type) || name == first {
+            return Err(InvalidUpload::Module(name.clone()));
+        }
+        if !names.insert(name) {
+            return Err(InvalidUpload::Twice(name.clone()));
+        }
+        let file = format!("; filename=\"{name}\"");
+        chunks.push(Bytes::from(head(name, &file, content_type)));
+        chunks.push(body.clone());
+        chunks.push(Bytes::from_static(b"\r\n"));
+    }
+    chunks.push(Bytes::from(format!("--{boundary}--\r\n")));
+    Ok(Form {
+        boundary,
+        chunks: chunks.into(),
+    })
+}
+
+fn boundary() -> Result<String, InvalidUpload> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| InvalidUpload::Metadata(error.to_string()))?;
+    Ok(format!("part-{}", hex::encode(random)))
+}
+
 impl Metadata {
+    /// The form of a change of settings without code.
+    pub(super) fn settings_form(&self) -> Result<Form, InvalidUpload> {
+        form("settings", self, &[], boundary()?)
+    }
+
     fn to_json(&self) -> Result<String, InvalidUpload> {
+        if let Some(name) = FIELDS
+            .into_iter()
+            .find(|&name| self.carried.contains_key(name))
+        {
+            return Err(InvalidUpload::Metadata(format!("`{name}` is there twice")));
+        }
         serde_json::to_string(self).map_err(|error| InvalidUpload::Metadata(error.to_string()))
     }
 }
