@@ -533,6 +533,26 @@ mod tests {
     }
 
     #[test]
+    fn the_planners_migration_keeps_its_directions() {
+        let class = ClassName::from_api;
+        let migration = Migration {
+            old_tag: None,
+            new_tag: MigrationTag::new("t"),
+            new_sqlite_classes: vec![class("New")],
+            new_classes: vec![class("Kv")],
+            renamed: vec![(class("From"), class("To"))],
+            deleted: vec![class("Gone")],
+            owned: vec![],
+        };
+        let json = serde_json::to_string(&Migrations::from(&migration)).expect("plain JSON");
+        let expect = concat!(
+            r#"{"new_tag":"t","new_classes":["Kv"],"new_sqlite_classes":["New"],"#,
+            r#""renamed_classes":[{"from":"From","to":"To"}],"deleted_classes":["Gone"]}"#,
+        );
+        assert_eq!(json, expect);
+    }
+
+    #[test]
     fn an_upload_without_class_changes_has_no_migrations_field() {
         let json = Metadata::default().to_json().expect("plain JSON");
         assert_eq!(

@@ -418,8 +418,7 @@ mod tests {
         ])
         .await;
         let client = server.client();
-        let name = script("chat");
-        let read = || client.service(&account(), &name);
+        let read = || async { client.service(&account(), &script("chat")).await };
         let service = read().await.expect("an answer").expect("a Worker");
         assert_eq!(service.worker_id, "9f0c");
         assert_eq!(service.migration_tag, Some(MigrationTag::new("v3")));
