@@ -14,11 +14,7 @@ mod side_services;
 mod socket;
 mod tls;
 
-#[expect(
-    dead_code,
-    clippy::allow_attributes,
-    reason = "what is generated from `proto/` is the whole protocol, of which the provider offers a part"
-)]
+#[expect(clippy::allow_attributes, reason = "generated from `proto/`")]
 mod pb {
     pub mod tfplugin6 {
         tonic::include_proto!("tfplugin6");
