@@ -2,3 +2,6 @@
 
 pub mod cloudflare;
 pub mod install;
+#[cfg(unix)]
+pub mod plugin_client;
+pub mod provider;

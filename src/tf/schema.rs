@@ -152,6 +152,37 @@ impl Schema {
         checker.members(&self.attributes, config, &AttributePath::default());
         checker.diagnostics
     }
+
+    /// Makes every write-only attribute null, for values that are kept.
+    pub fn forget_write_only(&self, value: &mut Value) {
+        forget_members(&self.attributes, value);
+    }
+}
+
+fn forget_members(attributes: &[Attribute], object: &mut Value) {
+    let Value::Map(object) = object else { return };
+    for attribute in attributes {
+        let Some(value) = object.get_mut(&*attribute.name) else {
+            continue;
+        };
+        if attribute.write_only {
+            *value = Value::Null;
+            continue;
+        }
+        match (&attribute.kind, value) {
+            (Kind::Plain(_), _) => {}
+            (Kind::Nested(Nesting::Single, members), value) => forget_members(members, value),
+            (Kind::Nested(_, members), Value::List(list)) => {
+                list.iter_mut()
+                    .for_each(|value| forget_members(members, value));
+            }
+            (Kind::Nested(_, members), Value::Map(map)) => {
+                map.values_mut()
+                    .for_each(|value| forget_members(members, value));
+            }
+            (Kind::Nested(..), _) => {}
+        }
+    }
 }
 
 struct Checker {
@@ -335,6 +366,22 @@ mod tests {
                 "Null element @ bindings[\"ROOMS\"]",
             ],
         );
+    }
+
+    #[test]
+    fn write_only_attributes_are_forgotten_at_every_depth() {
+        let mut schema = schema();
+        if let Kind::Nested(_, members) = &mut schema.attributes[4].kind {
+            members.push(Attribute::new("text", Mode::Optional, Type::String, "").write_only());
+        }
+        let value = |secret: Value, text: Value| {
+            let element = Value::object([("type", "x".into()), ("text", text)]);
+            let bindings = Value::object([("A", element), ("B", Value::Unknown)]);
+            Value::object([("secret", secret), ("bindings", bindings)])
+        };
+        let mut kept = value("hidden".into(), Value::Unknown);
+        schema.forget_write_only(&mut kept);
+        assert_eq!(kept, value(Value::Null, Value::Null));
     }
 
     #[test]

@@ -1,3 +1,5 @@
 //! Acceptance tests, in one binary: one thing to link, one runner.
 
+#[cfg(unix)]
+mod plugin;
 mod runtime;
