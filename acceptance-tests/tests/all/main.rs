@@ -1,0 +1,3 @@
+//! Acceptance tests, in one binary: one thing to link, one runner.
+
+mod runtime;
