@@ -1,5 +1,6 @@
-//! Acceptance tests, in one binary: one thing to link, one runner.
+//! All acceptance tests, in one binary so that they are linked once.
 
+mod local_cloudflare;
 #[cfg(unix)]
 mod plugin;
 mod runtime;
