@@ -4,8 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use super::diagnose;
 use super::waiting::Applies;
 use crate::cloudflare::{AccountId, Client, Configuration, Credentials};
 use crate::durable::{ScriptName, StableId};
@@ -66,6 +68,7 @@ impl NoClient {
 struct Configured {
     access: Option<Access>,
     client: OnceLock<Result<Client, Box<Diagnostic>>>,
+    only_account: OnceCell<AccountId>,
 }
 
 #[derive(Default)]
@@ -92,7 +95,7 @@ pub struct Session {
 impl Session {
     /// Takes a configuration, and forgets what was done under the one before.
     pub fn configure(&self, access: Access) {
-        let configured = Configured { access: Some(access), client: OnceLock::new() };
+        let configured = Configured { access: Some(access), ..Configured::default() };
         *self.configured.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(configured);
         // What was read of states is remembered: cores may upgrade them before they configure.
         let mut memory = self.memory();
@@ -154,6 +157,31 @@ impl Session {
     /// The account of resources that name none, as configured.
     pub fn account(&self) -> Attr<AccountId> {
         self.configured().access.as_ref().map_or(Attr::Null, |access| access.account.clone())
+    }
+
+    /// The account of resources that name none: as configured, else the only one that the credentials see.
+    pub async fn resolve_account(&self, client: &Client) -> Result<AccountId, Diagnostic> {
+        match self.account() {
+            Attr::Known(account) => return Ok(account),
+            Attr::Unknown => return Err(NoClient::Unknown("account_id").diagnostic()),
+            Attr::Null => {}
+        }
+        let configured = self.configured();
+        let only = configured.only_account.get_or_try_init(|| async {
+            let accounts = client.accounts().await.map_err(|e| diagnose::error("Cannot find the account", &e))?;
+            match accounts.as_slice() {
+                [only] => Ok(only.id.clone()),
+                _ => Err(Diagnostic::error(
+                    "Which account?",
+                    format!(
+                        "The credentials see {} accounts, so `account_id` has to be set: on the resource, in the provider block, or as \
+                         the environment variable `CLOUDFLARE_ACCOUNT_ID`.",
+                        accounts.len()
+                    ),
+                )),
+            }
+        });
+        only.await.cloned()
     }
 
     /// Notes that a Worker is in state.

@@ -1,0 +1,315 @@
+//! Which Worker is ours: the mark, our tag among the script tags, and the private data beside the state.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cloudflare::Service;
+use crate::durable::plan::Migration;
+use crate::durable::tag::{self, AlchemyTarget, Claim, Decoded, OurTag, TagId};
+use crate::durable::{ClassName, MigrationTag, NamespaceId, StableId};
+use crate::tf::Diagnostic;
+
+/// Cloudflare takes ten tags from a Worker.
+const TAGS: usize = 10;
+
+/// What is kept beside the state, and handed from plan to apply. Not shown to anybody, but not secret either.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Private {
+    /// The mark that our create or adoption wrote into the Worker's tag.
+    pub mark: Option<String>,
+    /// Cloudflare's hash of the content after our last finished upload.
+    pub etag: Option<String>,
+    /// Whether the state comes from an import that no Read has completed.
+    pub imported: bool,
+    /// What apply has to do; only in planned private data.
+    pub planned: Option<Planned>,
+}
+
+/// The part of a plan that people do not see.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Planned {
+    /// How the Worker comes into this state.
+    pub intent: Intent,
+    /// Whether anything has to be uploaded.
+    pub upload: bool,
+    /// The namespaces that the Worker owned when this was planned.
+    pub started_from: Vec<Owned>,
+    /// The class changes.
+    pub migration: Option<PlannedMigration>,
+    /// What our tag shall say: stable ID and class.
+    pub claims: Vec<(String, String)>,
+    /// Whether anything about classes was unknown, so that this must not be applied.
+    pub undecided: bool,
+    /// The namespaces that go.
+    pub deletes: Vec<Deleted>,
+    /// The object of the state before, for the second plan call of a replacement.
+    pub before: Option<Before>,
+}
+
+/// How a Worker comes into the planned state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Intent {
+    /// It does not exist yet.
+    #[default]
+    Create,
+    /// It exists, and the user asks to take it over.
+    Adopt,
+    /// It exists because a create of ours was interrupted.
+    Resume,
+    /// It is in state.
+    Update,
+}
+
+/// A namespace that a Worker owns.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Owned {
+    /// The class that implements it.
+    pub class: String,
+    /// Cloudflare's id.
+    pub id: String,
+}
+
+/// A namespace that a plan deletes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deleted {
+    /// Its identity.
+    pub stable_id: String,
+    /// The class that implements it.
+    pub class: String,
+    /// Cloudflare's id, where it is known.
+    pub namespace_id: Option<String>,
+    /// Whether deleting data is consented to.
+    pub consent: bool,
+}
+
+/// A Worker as a state had it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Before {
+    /// Its account.
+    pub account: String,
+    /// Its name.
+    pub name: String,
+    /// What it hosts.
+    pub namespaces: Vec<Deleted>,
+}
+
+/// The class changes of one upload, as private data keeps them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PlannedMigration {
+    old_tag: Option<String>,
+    new_tag: String,
+    new_sqlite_classes: Vec<String>,
+    new_classes: Vec<String>,
+    renamed: Vec<(String, String)>,
+    deleted: Vec<String>,
+    owned: Vec<(String, String)>,
+}
+
+impl From<&Migration> for PlannedMigration {
+    fn from(migration: &Migration) -> PlannedMigration {
+        let names = |classes: &[ClassName]| classes.iter().map(ToString::to_string).collect();
+        PlannedMigration {
+            old_tag: migration.old_tag.as_ref().map(ToString::to_string),
+            new_tag: migration.new_tag.to_string(),
+            new_sqlite_classes: names(&migration.new_sqlite_classes),
+            new_classes: names(&migration.new_classes),
+            renamed: migration.renamed.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect(),
+            deleted: names(&migration.deleted),
+            owned: write_claims(&migration.owned),
+        }
+    }
+}
+
+impl PlannedMigration {
+    /// The migration again, for a Worker whose live tag is `old_tag`.
+    pub fn for_tag(&self, old_tag: Option<MigrationTag>) -> Migration {
+        let names = |classes: &[String]| classes.iter().map(|class| ClassName::from_api(class)).collect();
+        Migration {
+            old_tag,
+            new_tag: self.new_tag(),
+            new_sqlite_classes: names(&self.new_sqlite_classes),
+            new_classes: names(&self.new_classes),
+            renamed: self
+                .renamed
+                .iter()
+                .map(|(from, to)| (ClassName::from_api(from), ClassName::from_api(to)))
+                .collect(),
+            deleted: names(&self.deleted),
+            owned: read_claims(&self.owned),
+        }
+    }
+
+    /// The tag that the upload sets.
+    pub fn new_tag(&self) -> MigrationTag {
+        MigrationTag::new(&self.new_tag)
+    }
+
+    /// The class that a namespace of this class has after the upload; `None` if it goes.
+    pub fn class_after<'a>(&'a self, class: &'a str) -> Option<&'a str> {
+        if self.deleted.iter().any(|deleted| deleted == class) {
+            return None;
+        }
+        Some(self.renamed.iter().find(|(from, _)| from == class).map_or(class, |(_, to)| to))
+    }
+}
+
+/// Claims as private data keeps them. An ID of which only the hash is known is left out.
+pub fn write_claims(claims: &[Claim]) -> Vec<(String, String)> {
+    claims
+        .iter()
+        .filter_map(|claim| Some((claim.stable_id.exact()?.to_string(), claim.class.to_string())))
+        .collect()
+}
+
+/// The claims again.
+pub fn read_claims(claims: &[(String, String)]) -> Vec<Claim> {
+    claims
+        .iter()
+        .filter_map(|(id, class)| Some(Claim::new(&StableId::new(id).ok()?, &ClassName::from_api(class))))
+        .collect()
+}
+
+impl Private {
+    /// Reads private data. What cannot be read counts as absent: the immutable id still identifies the Worker.
+    pub fn decode(bytes: &[u8]) -> Private {
+        serde_json::from_slice(bytes).unwrap_or_default()
+    }
+
+    /// Writes private data.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// What is kept when a plan has been carried out.
+    pub fn kept(&self) -> Private {
+        Private { planned: None, ..self.clone() }
+    }
+}
+
+/// A fresh mark.
+///
+/// # Errors
+/// When the operating system has no random numbers.
+pub fn new_mark() -> Result<String, Diagnostic> {
+    let mut bytes = [0; 12];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Diagnostic::error("No random numbers", format!("The operating system refused: {error}.")))?;
+    Ok(hex::encode(bytes))
+}
+
+/// What a Worker's script tags say.
+pub fn decode(tags: &[String]) -> Decoded {
+    tag::decode(tags.iter().map(String::as_str))
+}
+
+/// All script tags of a Worker: the foreign ones as they are, and ours. What found no room comes second.
+pub fn all_tags(foreign: &[String], ours: &OurTag) -> (Vec<String>, Vec<TagId>) {
+    let encoded = tag::encode(ours, TAGS.saturating_sub(foreign.len()));
+    let mut tags = foreign.to_vec();
+    tags.extend(encoded.tags);
+    (tags, encoded.left_out)
+}
+
+/// The stable ID that a Worker's tags give to a class. `bindings` are (name, class) of its own Durable Object bindings, by
+/// which older tags of alchemy name a class.
+pub fn stable_id_of<'a>(
+    class: &ClassName,
+    decoded: &Decoded,
+    bindings: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Option<StableId> {
+    if let Some(ours) = &decoded.ours {
+        let claim = ours.claims.iter().find(|claim| claim.class == *class);
+        return claim.and_then(|claim| claim.stable_id.exact().cloned());
+    }
+    let bound: Vec<&str> =
+        bindings.into_iter().filter(|(_, bound)| *bound == class.as_str()).map(|(name, _)| name).collect();
+    let mut ids = decoded.alchemy.iter().filter_map(|claim| match &claim.target {
+        AlchemyTarget::Class(claimed) => (claimed == class).then_some(&claim.stable_id),
+        AlchemyTarget::Binding(name) => bound.contains(&name.as_str()).then_some(&claim.stable_id),
+    });
+    let id = ids.next()?;
+    // Two IDs for one class: neither can be believed.
+    ids.all(|other| other == id).then(|| id.clone())
+}
+
+/// Whose Worker a live one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The one in state.
+    Ours,
+    /// Another one, which must not be touched.
+    Another,
+}
+
+/// Tells whether a live Worker is the one in state: by the mark, or where one side has none, by the immutable id.
+pub fn whose(live: &Service, mark: Option<&str>, worker_id: Option<&str>) -> Whose {
+    let live_mark = decode(&live.tags).ours.map(|ours| ours.mark).filter(|mark| !mark.is_empty());
+    let same = match (live_mark.as_deref(), mark) {
+        (Some(live), Some(ours)) => live == ours,
+        _ => worker_id.is_none_or(|id| id == live.worker_id),
+    };
+    if same { Whose::Ours } else { Whose::Another }
+}
+
+/// A namespace as private data keeps it.
+pub fn owned(class: &ClassName, id: &NamespaceId) -> Owned {
+    Owned { class: class.to_string(), id: id.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::durable::ScriptName;
+
+    fn service(tags: Vec<String>, worker_id: &str) -> Service {
+        Service {
+            name: ScriptName::from_api("chat"),
+            worker_id: worker_id.to_owned(),
+            tags,
+            etag: None,
+            migration_tag: None,
+            compatibility_date: None,
+            compatibility_flags: Vec::new(),
+            last_deployed_from: None,
+            has_assets: false,
+            has_modules: true,
+        }
+    }
+
+    #[test]
+    fn the_mark_decides_whose_worker_it_is_and_the_id_where_there_is_none() {
+        let ours = OurTag { mark: "m1".into(), ..OurTag::default() };
+        let (tags, _) = all_tags(&["team:x".to_owned()], &ours);
+        assert_eq!(whose(&service(tags.clone(), "id1"), Some("m1"), Some("other")), Whose::Ours);
+        assert_eq!(whose(&service(tags.clone(), "id1"), Some("m2"), Some("id1")), Whose::Another);
+        assert_eq!(whose(&service(tags, "id1"), None, Some("id2")), Whose::Another);
+        assert_eq!(whose(&service(Vec::new(), "id1"), Some("m1"), Some("id1")), Whose::Ours);
+    }
+
+    #[test]
+    fn private_data_survives_being_written_and_read() {
+        let migration = PlannedMigration {
+            old_tag: Some("a".into()),
+            new_tag: "b".into(),
+            renamed: vec![("A".into(), "B".into())],
+            ..PlannedMigration::default()
+        };
+        let private = Private {
+            mark: Some("m".into()),
+            planned: Some(Planned { migration: Some(migration), ..Planned::default() }),
+            ..Private::default()
+        };
+        assert_eq!(Private::decode(&private.encode()), private);
+        assert_eq!(Private::decode(b"not json"), Private::default());
+    }
+
+    #[test]
+    fn a_class_gets_its_stable_id_from_our_tag_or_from_alchemys() {
+        let class = ClassName::from_api("Room");
+        let tags = vec!["alchemy:do:chat:rooms:ROOMS".to_owned()];
+        let id = stable_id_of(&class, &decode(&tags), [("ROOMS", "Room")]);
+        assert_eq!(id.map(|id| id.to_string()).as_deref(), Some("chat:rooms"));
+        assert_eq!(stable_id_of(&class, &decode(&tags), [("OTHER", "Room")]), None);
+    }
+}
