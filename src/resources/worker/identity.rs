@@ -43,6 +43,8 @@ pub struct Planned {
     pub undecided: bool,
     /// The namespaces that go.
     pub deletes: Vec<Deleted>,
+    /// What the class changes are called in `migrations`: the key, and the sentences.
+    pub history: Option<(String, Vec<String>)>,
     /// The object of the state before, for the second plan call of a replacement.
     pub before: Option<Before>,
 }
@@ -140,17 +142,14 @@ impl PlannedMigration {
         }
     }
 
+    /// Whether it creates a key-value backed namespace for this class.
+    pub fn creates_key_value(&self, class: &ClassName) -> bool {
+        self.new_classes.iter().any(|new| new == class.as_str())
+    }
+
     /// The tag that the upload sets.
     pub fn new_tag(&self) -> MigrationTag {
         MigrationTag::new(&self.new_tag)
-    }
-
-    /// The class that a namespace of this class has after the upload; `None` if it goes.
-    pub fn class_after<'a>(&'a self, class: &'a str) -> Option<&'a str> {
-        if self.deleted.iter().any(|deleted| deleted == class) {
-            return None;
-        }
-        Some(self.renamed.iter().find(|(from, _)| from == class).map_or(class, |(_, to)| to))
     }
 }
 

@@ -1,0 +1,136 @@
+//! Destroys a Worker: only the one in state, only with its data's consent, and never by force.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::apply::{limited, time_limit};
+use super::gate::{self, Cause};
+use super::identity::{self, Deleted, Private, Whose};
+use super::{Worker, plan};
+use crate::cloudflare::{AccountId, ApiError, Client};
+use crate::durable::ScriptName;
+use crate::resources::diagnose;
+use crate::tf::{ApplyRequest, ApplyResponse, Diagnostic, Diagnostics, Value};
+
+/// How long other Workers may take to let go of this one.
+const PATIENCE: Duration = Duration::from_secs(120);
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Destroys the Worker of a state.
+pub async fn delete(worker: &Worker, request: ApplyRequest) -> ApplyResponse {
+    let private = Private::decode(&request.planned_private);
+    let mut diagnostics = Diagnostics::default();
+    let (stop, _timer) = limited(&request.stop, time_limit(&request.prior, "delete"));
+    let _running = worker.session.applies.run();
+    let state = match destroy(worker, &request.prior, &private, &stop, &mut diagnostics).await {
+        Ok(()) => Value::Null,
+        Err(diagnostic) => {
+            diagnostics.push(diagnostic);
+            request.prior
+        }
+    };
+    let private = if state.is_null() { Vec::new() } else { private.kept().encode() };
+    ApplyResponse { state, private, diagnostics }
+}
+
+async fn destroy(
+    worker: &Worker,
+    prior: &Value,
+    private: &Private,
+    stop: &CancellationToken,
+    diagnostics: &mut Diagnostics,
+) -> Result<(), Diagnostic> {
+    let client = worker.session.client(stop).map_err(crate::resources::session::NoClient::diagnostic)?;
+    let (Some(name), Some(account)) = (prior.get("name").as_str(), prior.get("account_id").as_str()) else {
+        return Ok(()); // Nothing was ever created.
+    };
+    let (name, account) = (ScriptName::from_api(name), AccountId::new(account));
+    let cannot = |error: &ApiError| diagnose::error(format!("Cannot delete Worker {name}"), error);
+    let worker_id = prior.get("worker_id").as_str();
+    let Some(service) = client.service(&account, &name).await.map_err(|e| cannot(&e))? else {
+        return match client.scripts(&account).await.map_err(|e| cannot(&e))?.iter().find(|listed| {
+            worker_id.is_some() && listed.worker_id.as_deref() == worker_id
+        }) {
+            Some(renamed) => Err(Diagnostic::error(
+                format!("Worker {name} was renamed"),
+                format!("It is called `{}` now. Run `terraform apply -refresh-only`, then destroy again.", renamed.name),
+            )),
+            None => Ok(()),
+        };
+    };
+    if identity::whose(&service, private.mark.as_deref(), worker_id) == Whose::Another {
+        diagnostics.push(Diagnostic::warning(
+            format!("Worker {name} was not deleted"),
+            format!(
+                "The live Worker `{name}` is not the one in this state: it was created again, adopted, or taken over by another \
+                 configuration. It was left alone, and only forgotten here."
+            ),
+        ));
+        return Ok(());
+    }
+    let goes = what_goes(&client, &account, &name, prior).await.map_err(|e| cannot(&e))?;
+    let verdict = gate::judge(&client, &account, name.as_str(), &goes, Cause::Destroyed).await;
+    if let Some(refusal) = verdict.into_iter().find(|d| d.severity == crate::tf::Severity::Error) {
+        return Err(refusal);
+    }
+    let outcome = delete_when_free(&client, &account, &name).await;
+    client.listings().invalidate(&account);
+    outcome.map_err(|error| cannot(&error))?;
+    worker.session.deleted(&account, &name);
+    worker.session.applies.uploaded();
+    Ok(())
+}
+
+/// The namespaces that go: those that the live listing gives to the Worker, and those of the state.
+async fn what_goes(
+    client: &Client,
+    account: &AccountId,
+    name: &ScriptName,
+    prior: &Value,
+) -> Result<Vec<Deleted>, ApiError> {
+    let known = plan::before(prior).map(|before| before.namespaces).unwrap_or_default();
+    let mut goes: BTreeMap<String, Deleted> = BTreeMap::new();
+    let live = client.namespaces(account).await?;
+    let elsewhere = |id: &str| {
+        live.iter().any(|namespace| namespace.id.as_str() == id && namespace.script.as_ref().is_some_and(|s| s != name))
+    };
+    for delete in known {
+        // What has moved to another Worker stays there.
+        let id = delete.namespace_id.clone().filter(|id| !elsewhere(id));
+        if let Some(id) = id {
+            goes.insert(id, delete);
+        }
+    }
+    for namespace in live.iter().filter(|namespace| namespace.script.as_ref() == Some(name)) {
+        let class = namespace.class.as_ref().map(ToString::to_string).unwrap_or_default();
+        goes.entry(namespace.id.to_string()).or_insert_with(|| Deleted {
+            stable_id: format!("class:{class}"),
+            class,
+            namespace_id: Some(namespace.id.to_string()),
+            consent: false,
+        });
+    }
+    Ok(goes.into_values().collect())
+}
+
+/// Deletes, and waits for the Workers that still bind it: the same run may be about to change them.
+async fn delete_when_free(client: &Client, account: &AccountId, name: &ScriptName) -> Result<(), ApiError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let error = match client.delete_script(account, name).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        let blocked = matches!(error, ApiError::StillReferenced(_) | ApiError::BindingTarget(_) | ApiError::ClassStillBound(_));
+        if error.may_have_committed() && client.service(account, name).await?.is_none() {
+            return Ok(());
+        }
+        if !blocked || Instant::now() >= deadline {
+            return Err(error);
+        }
+        client.wait("wait for other Workers to let go", PAUSE).await?;
+    }
+}
