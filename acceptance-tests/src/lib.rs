@@ -1,1 +1,4 @@
 //! Local Cloudflare, a driver for Terraform and OpenTofu, and what the acceptance tests share.
+
+pub mod cloudflare;
+pub mod install;

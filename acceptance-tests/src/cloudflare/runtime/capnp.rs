@@ -1,0 +1,292 @@
+//! Writes workerd's configuration: a Cap'n Proto text file, and beside it one file per module and value.
+//! Code and values are embedded as files, so that no byte of them is ever interpreted as configuration.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use super::served::{ModuleFile, ServedBinding, ServedWorker};
+
+/// The service that stores objects. The space keeps it apart from every Worker's service.
+const DISK: &str = "object storage";
+
+/// A configuration being written into a folder.
+pub(super) struct Config<'a> {
+    folder: &'a Path,
+    files: usize,
+    services: Vec<String>,
+    sockets: Vec<String>,
+}
+
+impl<'a> Config<'a> {
+    pub(super) fn new(folder: &'a Path) -> Self {
+        Self {
+            folder,
+            files: 0,
+            services: Vec::new(),
+            sockets: Vec::new(),
+        }
+    }
+
+    /// Adds all Workers, their objects' storage, and a socket for each Worker, named like it.
+    pub(super) fn serve(&mut self, workers: &[ServedWorker], disk: &Path) -> io::Result<()> {
+        let disk = disk.to_str().ok_or_else(|| {
+            io::Error::other(format!("the path {} is not valid UTF-8", disk.display()))
+        })?;
+        self.services.push(format!(
+            "(name = {}, disk = (path = {}, writable = true))",
+            quoted(DISK),
+            quoted(disk)
+        ));
+        let owners = Owners::of(workers);
+        for worker in workers {
+            let mut extra = String::new();
+            if !worker.namespaces.is_empty() {
+                let namespaces = worker.namespaces.iter().map(|namespace| {
+                    format!(
+                        "(className = {}, uniqueKey = {}, enableSql = {})",
+                        quoted(&namespace.class),
+                        quoted(&namespace.unique_key),
+                        namespace.sqlite
+                    )
+                });
+                write!(
+                    extra,
+                    ", durableObjectNamespaces = {}, durableObjectStorage = (localDisk = {})",
+                    list(namespaces),
+                    quoted(DISK)
+                )
+                .expect("writing to a String cannot fail");
+            }
+            let mut bindings = Vec::new();
+            for binding in &worker.bindings {
+                bindings.extend(self.binding(binding, &owners)?);
+            }
+            write!(extra, ", bindings = {}", list(bindings))
+                .expect("writing to a String cannot fail");
+            let service = service_name(&worker.name);
+            self.worker(&service, worker.into(), &extra)?;
+            self.socket(&worker.name, &service);
+        }
+        Ok(())
+    }
+
+    /// Adds one Worker without storage; `extra` continues its definition.
+    pub(super) fn worker(&mut self, service: &str, code: Code<'_>, extra: &str) -> io::Result<()> {
+        let (main, others): (Vec<_>, Vec<_>) = code
+            .modules
+            .iter()
+            .partition(|module| module.name == code.main);
+        let mut modules = Vec::new();
+        // workerd takes the first module for the main one.
+        for module in main.into_iter().chain(others) {
+            if let Some(kind) = module_kind(&module.content_type) {
+                let file = self.embed(&module.body)?;
+                modules.push(format!(
+                    "(name = {}, {kind} = {file})",
+                    quoted(&module.name)
+                ));
+            }
+        }
+        self.services.push(format!(
+            "(name = {}, worker = (modules = {}, compatibilityDate = {}, compatibilityFlags = {}{extra}))",
+            quoted(service),
+            list(modules),
+            quoted(code.compatibility_date),
+            list(code.compatibility_flags.iter().map(|flag| quoted(flag))),
+        ));
+        Ok(())
+    }
+
+    /// Adds a socket on a free port of the loopback interface.
+    pub(super) fn socket(&mut self, name: &str, service: &str) {
+        self.sockets.push(format!(
+            "(name = {}, address = \"127.0.0.1:0\", http = (), service = {})",
+            quoted(name),
+            quoted(service)
+        ));
+    }
+
+    /// Writes the file and returns its path and the number of sockets in it.
+    pub(super) fn finish(self) -> io::Result<(PathBuf, usize)> {
+        let path = self.folder.join("config.capnp");
+        let text = format!(
+            "using Workerd = import \"/workerd/workerd.capnp\";\n\
+             const config :Workerd.Config = (\n  services = [\n    {}\n  ],\n  sockets = [\n    {}\n  ]\n);\n",
+            self.services.join(",\n    "),
+            self.sockets.join(",\n    ")
+        );
+        fs::write(&path, text)?;
+        Ok((path, self.sockets.len()))
+    }
+
+    /// One entry of `env`, or nothing if what it points to is not there any more.
+    fn binding(
+        &mut self,
+        binding: &ServedBinding,
+        owners: &Owners<'_>,
+    ) -> io::Result<Option<String>> {
+        Ok(match binding {
+            ServedBinding::Text { name, value } => {
+                let file = self.embed(value.as_bytes())?;
+                Some(format!("(name = {}, text = {file})", quoted(name)))
+            }
+            ServedBinding::Json { name, value } => {
+                let file = self.embed(value.as_bytes())?;
+                Some(format!("(name = {}, json = {file})", quoted(name)))
+            }
+            ServedBinding::DurableObject { name, namespace_id } => owners
+                .namespaces
+                .get(namespace_id.as_str())
+                .map(|(worker, class)| {
+                    format!(
+                        "(name = {}, durableObjectNamespace = (className = {}, serviceName = {}))",
+                        quoted(name),
+                        quoted(class),
+                        quoted(&service_name(worker))
+                    )
+                }),
+            ServedBinding::Service {
+                name,
+                worker,
+                entrypoint,
+            } => owners.workers.contains(&worker.as_str()).then(|| {
+                let entrypoint = entrypoint
+                    .as_ref()
+                    .map(|entrypoint| format!(", entrypoint = {}", quoted(entrypoint)))
+                    .unwrap_or_default();
+                format!(
+                    "(name = {}, service = (name = {}{entrypoint}))",
+                    quoted(name),
+                    quoted(&service_name(worker))
+                )
+            }),
+        })
+    }
+
+    fn embed(&mut self, bytes: &[u8]) -> io::Result<String> {
+        let name = self.files.to_string();
+        fs::write(self.folder.join(&name), bytes)?;
+        self.files += 1;
+        Ok(format!("embed {}", quoted(&name)))
+    }
+}
+
+/// The code of a Worker, whether it is going to be served or only probed.
+pub(super) struct Code<'a> {
+    pub(super) main: &'a str,
+    pub(super) modules: &'a [ModuleFile],
+    pub(super) compatibility_date: &'a str,
+    pub(super) compatibility_flags: &'a [String],
+}
+
+impl<'a> From<&'a ServedWorker> for Code<'a> {
+    fn from(worker: &'a ServedWorker) -> Self {
+        Self {
+            main: &worker.main,
+            modules: &worker.modules,
+            compatibility_date: &worker.compatibility_date,
+            compatibility_flags: &worker.compatibility_flags,
+        }
+    }
+}
+
+/// Who implements what, for bindings that point to it.
+struct Owners<'a> {
+    workers: Vec<&'a str>,
+    namespaces: HashMap<&'a str, (&'a str, &'a str)>,
+}
+
+impl<'a> Owners<'a> {
+    fn of(workers: &'a [ServedWorker]) -> Self {
+        Self {
+            workers: workers.iter().map(|worker| worker.name.as_str()).collect(),
+            namespaces: workers
+                .iter()
+                .flat_map(|worker| worker.namespaces.iter().map(move |owned| (worker, owned)))
+                .map(|(worker, owned)| {
+                    (
+                        owned.unique_key.as_str(),
+                        (worker.name.as_str(), owned.class.as_str()),
+                    )
+                })
+                .collect(),
+        }
+    }
+}
+
+/// A Worker may be called `internet`, which is a service of workerd's own; the prefix keeps them apart.
+fn service_name(worker: &str) -> String {
+    format!("worker {worker}")
+}
+
+/// The kind of module an upload part's content type asks for; source maps are not modules.
+fn module_kind(content_type: &str) -> Option<&'static str> {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    match essence.to_ascii_lowercase().as_str() {
+        "application/javascript+module" | "text/javascript+module" => Some("esModule"),
+        "application/javascript" | "text/javascript" => Some("commonJsModule"),
+        "text/plain" => Some("text"),
+        "application/json" => Some("json"),
+        "application/wasm" => Some("wasm"),
+        "text/x-python" => Some("pythonModule"),
+        "application/source-map" => None,
+        _ => Some("data"),
+    }
+}
+
+fn list(items: impl IntoIterator<Item = String>) -> String {
+    format!("[{}]", items.into_iter().collect::<Vec<_>>().join(", "))
+}
+
+/// A Cap'n Proto string literal. There is no `\u` escape in this format; bytes of UTF-8 are escaped one by one.
+fn quoted(text: &str) -> String {
+    let mut literal = String::with_capacity(text.len() + 2);
+    literal.push('"');
+    for byte in text.bytes() {
+        match byte {
+            b'"' => literal.push_str("\\\""),
+            b'\\' => literal.push_str("\\\\"),
+            b' '..=b'~' => literal.push(char::from(byte)),
+            _ => write!(literal, "\\x{byte:02x}").expect("writing to a String cannot fail"),
+        }
+    }
+    literal.push('"');
+    literal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_escaped_byte_by_byte() {
+        for (text, literal) in [
+            ("plain name-1", r#""plain name-1""#),
+            (r#"a"b\c"#, r#""a\"b\\c""#),
+            ("line\nbreak\0", r#""line\x0abreak\x00""#),
+            ("é", r#""\xc3\xa9""#),
+            ("\u{7f}", r#""\x7f""#),
+        ] {
+            assert_eq!(quoted(text), literal);
+        }
+    }
+
+    #[test]
+    fn content_types_choose_the_module_kind() {
+        for (content_type, kind) in [
+            ("application/javascript+module", Some("esModule")),
+            (
+                "application/javascript+module; charset=utf-8",
+                Some("esModule"),
+            ),
+            ("application/javascript", Some("commonJsModule")),
+            ("text/plain", Some("text")),
+            ("application/octet-stream", Some("data")),
+            ("application/source-map", None),
+        ] {
+            assert_eq!(module_kind(content_type), kind, "{content_type}");
+        }
+    }
+}

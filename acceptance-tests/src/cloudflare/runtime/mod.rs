@@ -1,0 +1,291 @@
+//! Serves Workers with workerd: one process for all of them, replaced at every deploy.
+//!
+//! A request goes through the [`gate`], which knows the port of each Worker. A deploy closes the gate, lets requests
+//! in progress finish, ends the old process, starts the new one, and opens the gate again. In between requests wait;
+//! none is refused. The other order, new process first, would be some milliseconds shorter, but two processes would
+//! have the same objects open: one would overwrite what the other has just stored, and an alarm set in the old one
+//! after the new one had read the alarms would never ring.
+
+#[cfg(not(unix))]
+compile_error!(
+    "local Cloudflare needs Linux or macOS: workerd announces its ports on an inherited descriptor"
+);
+
+mod capnp;
+mod gate;
+mod probe;
+mod process;
+mod served;
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io};
+
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+use capnp::{Code, Config};
+use gate::Gate;
+use process::{Process, StartFailure};
+pub use served::{
+    Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed, ServedBinding,
+    ServedNamespace, ServedWorker,
+};
+
+/// Where the runtime is and where it keeps data.
+#[derive(Clone, Debug)]
+pub struct RuntimeOptions {
+    /// The workerd binary.
+    pub workerd: PathBuf,
+    /// A folder for Durable Object data, created if missing; kept when the runtime stops.
+    pub disk: PathBuf,
+}
+
+/// A running Workers runtime. Dropping it kills the process; [`Runtime::stop`] ends it gently.
+pub struct Runtime {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    workerd: PathBuf,
+    disk: PathBuf,
+    gate: Gate,
+    /// What is served now; held for the whole of a deploy, so that there is one at a time.
+    served: Mutex<Option<Served>>,
+}
+
+/// A process and the configuration it can be started from again.
+struct Served {
+    configuration: Configuration,
+    process: Process,
+}
+
+struct Configuration {
+    path: PathBuf,
+    sockets: usize,
+    _folder: TempDir,
+}
+
+/// Why the runtime could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// A file, socket or process operation failed.
+    #[error("failed to {what}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// workerd refused the set of Workers. What was served before is served again.
+    #[error("workerd does not serve these Workers: {0}")]
+    Refused(String),
+    /// Two namespaces of the set have the same key, so two classes would write the same data.
+    #[error("the namespace {0:?} is implemented by two classes")]
+    SharedKey(String),
+    /// A namespace key that would not be a folder of its own.
+    #[error("{0:?} cannot be the key of a namespace")]
+    BadKey(String),
+}
+
+impl Runtime {
+    /// Starts to listen. Until the first deploy every request is answered with 404.
+    pub async fn start(options: RuntimeOptions) -> Result<Self, RuntimeError> {
+        let RuntimeOptions { workerd, disk } = options;
+        fs::create_dir_all(&disk).map_err(failed("create the folder for Durable Objects"))?;
+        // workerd runs with paths as they are written in its configuration.
+        let disk = disk
+            .canonicalize()
+            .map_err(failed("find the folder for Durable Objects"))?;
+        let gate = Gate::open()
+            .await
+            .map_err(failed("listen on a local port"))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                workerd,
+                disk,
+                gate,
+                served: Mutex::new(None),
+            }),
+        })
+    }
+
+    /// Where deployed Workers answer: at `http://<script>.localhost:<port>/`, or at any name of this address for
+    /// requests with the header `x-local-worker: <script>`.
+    pub fn address(&self) -> SocketAddr {
+        self.inner.gate.address
+    }
+
+    /// Runs an upload once, alone and without bindings, to see whether it loads and what it exports.
+    pub async fn probe(
+        &self,
+        modules: &[ModuleFile],
+        main: &str,
+        compat_date: &str,
+        flags: &[String],
+    ) -> Result<Probed, ProbeFailure> {
+        let code = Code {
+            main,
+            modules,
+            compatibility_date: compat_date,
+            compatibility_flags: flags,
+        };
+        probe::probe(&self.inner.workerd, code).await
+    }
+
+    /// Serves exactly these Workers from now on and removes the data of `drop_namespaces`.
+    ///
+    /// Bindings to a namespace or Worker that is not in the set are left out. If workerd refuses the set, what was
+    /// served before is served again and no data is removed.
+    pub async fn deploy(
+        &self,
+        workers: Vec<ServedWorker>,
+        drop_namespaces: &[String],
+    ) -> Result<(), RuntimeError> {
+        let inner = Arc::clone(&self.inner);
+        let dropped = drop_namespaces.to_vec();
+        // In a task of its own: a caller that stops waiting must not leave the gate closed.
+        tokio::spawn(async move { inner.deploy(&workers, &dropped).await })
+            .await
+            .map_err(|error| failed("finish a deploy")(io::Error::other(error)))?
+    }
+
+    /// Finishes requests in progress and ends the process.
+    pub async fn stop(self) {
+        let mut served = self.inner.served.lock().await;
+        self.inner.gate.close().await;
+        if let Some(served) = served.take() {
+            served.process.end().await;
+        }
+    }
+}
+
+impl Inner {
+    async fn deploy(
+        &self,
+        workers: &[ServedWorker],
+        dropped: &[String],
+    ) -> Result<(), RuntimeError> {
+        check_keys(workers, dropped)?;
+        let next = self
+            .configure(workers)
+            .map_err(failed("write workerd's configuration"))?;
+
+        let mut served = self.served.lock().await;
+        self.gate.close().await;
+        let previous = match served.take() {
+            Some(Served {
+                configuration,
+                process,
+            }) => {
+                process.end().await;
+                Some(configuration)
+            }
+            None => None,
+        };
+        let result = self.replace(&mut served, next, previous).await;
+        if result.is_ok() {
+            for key in dropped {
+                remove(&self.disk.join(key)).map_err(failed("remove a namespace's data"))?;
+            }
+        }
+        self.gate.lead_to(
+            served
+                .as_ref()
+                .map(|now| now.process.ports.clone())
+                .unwrap_or_default(),
+        );
+        result
+    }
+
+    /// Starts the next process, or the previous one again if the next one does not start.
+    async fn replace(
+        &self,
+        served: &mut Option<Served>,
+        next: Option<Configuration>,
+        previous: Option<Configuration>,
+    ) -> Result<(), RuntimeError> {
+        let Some(configuration) = next else {
+            return Ok(());
+        };
+        match self.run(&configuration).await {
+            Ok(process) => {
+                *served = Some(Served {
+                    configuration,
+                    process,
+                });
+                Ok(())
+            }
+            Err(error) => {
+                if let Some(configuration) = previous {
+                    let process = self.run(&configuration).await?;
+                    *served = Some(Served {
+                        configuration,
+                        process,
+                    });
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn run(&self, configuration: &Configuration) -> Result<Process, RuntimeError> {
+        Process::start(&self.workerd, &configuration.path, configuration.sockets)
+            .await
+            .map_err(|failure| match failure {
+                StartFailure::Io(error) => failed("run workerd")(error),
+                StartFailure::Exited(text) => RuntimeError::Refused(text.trim().into()),
+            })
+    }
+
+    /// Writes the configuration of a set of Workers; no Workers need none, and no process.
+    fn configure(&self, workers: &[ServedWorker]) -> io::Result<Option<Configuration>> {
+        if workers.is_empty() {
+            return Ok(None);
+        }
+        let folder = tempfile::tempdir()?;
+        let mut config = Config::new(folder.path());
+        config.serve(workers, &self.disk)?;
+        let (path, sockets) = config.finish()?;
+        Ok(Some(Configuration {
+            path,
+            sockets,
+            _folder: folder,
+        }))
+    }
+}
+
+/// workerd itself accepts two classes with one key, and would let both write the same files.
+fn check_keys(workers: &[ServedWorker], dropped: &[String]) -> Result<(), RuntimeError> {
+    let served = workers
+        .iter()
+        .flat_map(|worker| &worker.namespaces)
+        .map(|owned| &owned.unique_key);
+    let mut seen = HashSet::new();
+    for key in served.chain(dropped) {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if key.is_empty() || !key.chars().all(plain) {
+            return Err(RuntimeError::BadKey(key.clone()));
+        }
+        if !seen.insert(key) {
+            return Err(RuntimeError::SharedKey(key.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// A namespace in which nothing was ever stored has no folder.
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn failed(what: &str) -> impl FnOnce(io::Error) -> RuntimeError {
+    let what = what.into();
+    move |source| RuntimeError::Io { what, source }
+}

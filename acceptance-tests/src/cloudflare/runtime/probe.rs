@@ -1,0 +1,163 @@
+//! Runs an upload once, alone, in a throw-away process, to learn whether it loads and what it exports.
+//! A Worker that does not load would take all others down with it, so every upload has to pass here first.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use super::capnp::{Code, Config};
+use super::process::{Process, StartFailure};
+use super::served::{Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed};
+
+/// Far more than a start takes on a busy machine, and short enough to wait for when the code never finishes.
+const TIME_LIMIT: Duration = Duration::from_secs(5);
+
+const SERVICE: &str = "upload";
+const PROBE_MODULE: &str = "local-cloudflare-probe.js";
+
+#[derive(Deserialize)]
+struct Described {
+    kind: Kind,
+    #[serde(default)]
+    handlers: Vec<String>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    DurableObject,
+    WorkerEntrypoint,
+    Workflow,
+    LegacyClass,
+    Object,
+    Other,
+    Value,
+}
+
+/// See [`super::Runtime::probe`].
+pub(super) async fn probe(workerd: &Path, code: Code<'_>) -> Result<Probed, ProbeFailure> {
+    match timeout(TIME_LIMIT, describe_exports(workerd, code)).await {
+        Ok(described) => judge(described?),
+        Err(_) => Err(ProbeFailure {
+            text: "Script startup exceeded CPU time limit.".into(),
+            kind: ProbeFailureKind::TimedOut,
+        }),
+    }
+}
+
+async fn describe_exports(
+    workerd: &Path,
+    code: Code<'_>,
+) -> Result<BTreeMap<String, Described>, ProbeFailure> {
+    let folder = tempfile::tempdir().map_err(broken)?;
+    let mut config = Config::new(folder.path());
+    let specifier = if code.main.starts_with("./") {
+        code.main.into()
+    } else {
+        format!("./{}", code.main)
+    };
+    let import = serde_json::Value::from(specifier);
+    let source = format!(
+        "import * as upload from {import};\n{}",
+        include_str!("probe.js")
+    );
+    let mut modules = code.modules.to_vec();
+    modules.push(ModuleFile {
+        name: PROBE_MODULE.into(),
+        content_type: "application/javascript+module".into(),
+        body: Bytes::from(source),
+    });
+    let code = Code {
+        main: PROBE_MODULE,
+        modules: &modules,
+        ..code
+    };
+    config.worker(SERVICE, code, "").map_err(broken)?;
+    config.socket(SERVICE, SERVICE);
+    let (path, sockets) = config.finish().map_err(broken)?;
+
+    let process =
+        Process::start(workerd, &path, sockets)
+            .await
+            .map_err(|failure| match failure {
+                StartFailure::Io(error) => broken(error),
+                StartFailure::Exited(stderr) => ProbeFailure {
+                    text: startup_text(&stderr),
+                    kind: ProbeFailureKind::Startup,
+                },
+            })?;
+    let port = process.ports.get(SERVICE).copied().unwrap_or_default();
+    let answer = super::gate::get(port).await.map_err(broken)?;
+    // Dropping the process kills it; nothing in it is worth waiting for.
+    serde_json::from_slice(&answer).map_err(|error| broken(error.into()))
+}
+
+fn judge(described: BTreeMap<String, Described>) -> Result<Probed, ProbeFailure> {
+    let mut exports = Vec::new();
+    let mut default_handlers = Vec::new();
+    for (name, Described { kind, handlers }) in described {
+        let kind = match kind {
+            // workerd refuses such an export when it is in the main module, which it is not while probed.
+            Kind::Value => {
+                return Err(ProbeFailure {
+                    text: format!(
+                        "Uncaught TypeError: Incorrect type for map entry '{name}': the provided \
+                         value is not of type 'function or ExportedHandler'."
+                    ),
+                    kind: ProbeFailureKind::Startup,
+                });
+            }
+            _ if name == "default" => {
+                default_handlers = handlers;
+                continue;
+            }
+            Kind::DurableObject => ExportKind::DurableObject,
+            Kind::WorkerEntrypoint => ExportKind::WorkerEntrypoint,
+            Kind::Workflow => ExportKind::Workflow,
+            Kind::LegacyClass => ExportKind::LegacyClass,
+            Kind::Object if !handlers.is_empty() => ExportKind::Handlers(handlers),
+            Kind::Object | Kind::Other => ExportKind::Other,
+        };
+        exports.push(Export { name, kind });
+    }
+    let handles_nothing = default_handlers.is_empty()
+        && exports
+            .iter()
+            .all(|export| export.kind == ExportKind::Other);
+    if handles_nothing {
+        return Err(ProbeFailure {
+            text: "The uploaded script has no registered event handlers.".into(),
+            kind: ProbeFailureKind::NoHandlers,
+        });
+    }
+    Ok(Probed {
+        exports,
+        default_handlers,
+    })
+}
+
+/// What workerd printed, as the API shows it: without the name of the service and without notes of its own.
+fn startup_text(stderr: &str) -> String {
+    let prefix = format!("service {SERVICE}: ");
+    let mut lines: Vec<&str> = Vec::new();
+    for line in stderr.lines() {
+        let line = line.strip_prefix(prefix.as_str()).unwrap_or(line);
+        let own_note = line.starts_with("workerd/") && line.contains(": warning: ");
+        if !own_note {
+            lines.push(line);
+        }
+    }
+    lines.join("\n")
+}
+
+fn broken(error: io::Error) -> ProbeFailure {
+    ProbeFailure {
+        text: format!("the Workers runtime could not be run: {error}"),
+        kind: ProbeFailureKind::Runtime,
+    }
+}
