@@ -2,3 +2,4 @@
 
 pub mod cloudflare;
 pub mod install;
+pub mod terraform;
