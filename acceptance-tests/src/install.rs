@@ -42,6 +42,9 @@ pub enum InstallError {
         /// What is wrong with it.
         why: String,
     },
+    /// A program that does not answer `version` like a core.
+    #[error("{} does not answer `version` like Terraform or OpenTofu", .0.display())]
+    NotACore(PathBuf),
     /// There is no workerd for this operating system and processor.
     #[error(
         "there is no workerd for {0}; it runs on Linux, macOS and Windows with an x86-64 or arm64 processor"

@@ -4,8 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-use serde::Deserialize;
-
 use super::InstallError;
 use super::cache::{self, Installer};
 
@@ -33,12 +31,6 @@ pub struct Core {
     pub path: PathBuf,
     /// Its version, without a leading `v`.
     pub version: String,
-}
-
-/// Both cores answer `version -json` with the fields of Terraform.
-#[derive(Deserialize)]
-struct VersionAnswer {
-    terraform_version: String,
 }
 
 /// The core to use: the one `TF_CORE` chooses (`terraform`, `tofu` or an absolute path), else the first of
@@ -126,42 +118,36 @@ fn build(folder: &Path) -> Result<(), InstallError> {
 
 /// Asks a binary what it is.
 fn inspect(path: PathBuf) -> Result<Core, InstallError> {
-    let run = |arguments: &[&str]| {
-        Command::new(&path)
-            .args(arguments)
-            .env("CHECKPOINT_DISABLE", "1")
-            // Extra arguments for other commands would be refused here.
-            .env_remove("TF_CLI_ARGS")
-            .env_remove("TF_CLI_ARGS_version")
-            .stdin(Stdio::null())
-            .output()
-            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-            .map_err(InstallError::io("run", &path))
-    };
-    // Only the text names the product; only the JSON is certain to hold nothing but the version.
-    let kind = kind_of(&run(&["version"])?);
-    let version = serde_json::from_str::<VersionAnswer>(&run(&["version", "-json"])?).ok();
-    match (kind, version) {
-        (Some(kind), Some(answer)) => Ok(Core {
+    let output = Command::new(&path)
+        .arg("version")
+        .env("CHECKPOINT_DISABLE", "1")
+        // Extra arguments for other commands would be refused here.
+        .env_remove("TF_CLI_ARGS")
+        .env_remove("TF_CLI_ARGS_version")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(InstallError::io("run", &path))?;
+    match product(&String::from_utf8_lossy(&output.stdout)) {
+        Some((kind, version)) => Ok(Core {
             kind,
+            version,
             path,
-            version: answer.terraform_version,
         }),
-        _ => Err(choice_error(
-            &path.to_string_lossy(),
-            "`version` does not answer like Terraform or OpenTofu",
-        )),
+        None => Err(InstallError::NotACore(path)),
     }
 }
 
-fn kind_of(version: &str) -> Option<CoreKind> {
-    version
-        .lines()
-        .find_map(|line| match line.split_whitespace().next()? {
-            "Terraform" => Some(CoreKind::Terraform),
-            "OpenTofu" => Some(CoreKind::OpenTofu),
-            _ => None,
-        })
+/// Reads the line `OpenTofu v1.12.6`. Warnings may come before it, even before JSON if that is asked for.
+fn product(answer: &str) -> Option<(CoreKind, String)> {
+    answer.lines().find_map(|line| {
+        let (product, version) = line.split_once(" v")?;
+        let kind = match product {
+            "Terraform" => CoreKind::Terraform,
+            "OpenTofu" => CoreKind::OpenTofu,
+            _ => return None,
+        };
+        Some((kind, version.trim().into()))
+    })
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {
@@ -188,19 +174,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_product_is_read_from_the_version_text() {
-        for (text, kind) in [
+    fn product_and_version_are_read_from_the_version_text() {
+        use CoreKind::{OpenTofu, Terraform};
+        for (text, expected) in [
             (
                 "Terraform v1.14.1\non linux_amd64\n",
-                Some(CoreKind::Terraform),
+                Some((Terraform, "1.14.1")),
             ),
             (
                 "\nWarning: something\n\nOpenTofu v1.12.6\non linux_amd64",
-                Some(CoreKind::OpenTofu),
+                Some((OpenTofu, "1.12.6")),
+            ),
+            (
+                "Terraform v1.15.0-beta1\n",
+                Some((Terraform, "1.15.0-beta1")),
             ),
             ("git version 2.47\n", None),
         ] {
-            assert_eq!(kind_of(text), kind, "{text}");
+            assert_eq!(
+                product(text),
+                expected.map(|(kind, v)| (kind, v.to_owned())),
+                "{text}"
+            );
         }
     }
 

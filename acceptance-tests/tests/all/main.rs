@@ -1,3 +1,4 @@
-//! The acceptance tests: one binary, so that it is linked once. A module for each thing that a user does.
+//! Acceptance tests, in one binary: one thing to link, one runner.
 
 mod driver;
+mod runtime;
