@@ -293,7 +293,7 @@ pub fn decode<'a>(tags: impl IntoIterator<Item = &'a str>) -> Decoded {
             decoded.foreign.push(tag.to_owned());
         }
     }
-    decoded.alchemy = alchemy.into_iter().collect();
+    decoded.alchemy = undisputed(alchemy);
     decoded.ours = joined(&ours).as_deref().and_then(parse);
     decoded.damaged = !ours.is_empty() && decoded.ours.is_none();
     decoded
@@ -412,6 +412,23 @@ fn alchemy_claims(tag: &str) -> Vec<AlchemyClaim> {
     rest.split(';').filter_map(claim).collect()
 }
 
+/// Without the classes that have two IDs and the IDs that have two classes.
+fn undisputed(claims: BTreeSet<AlchemyClaim>) -> Vec<AlchemyClaim> {
+    let disputed = |claim: &AlchemyClaim| {
+        matches!(claim.target, AlchemyTarget::Class(_))
+            && claims.iter().any(|other| {
+                matches!(other.target, AlchemyTarget::Class(_))
+                    && other != claim
+                    && (other.stable_id == claim.stable_id || other.target == claim.target)
+            })
+    };
+    claims
+        .iter()
+        .filter(|claim| !disputed(claim))
+        .cloned()
+        .collect()
+}
+
 fn escape(text: &str) -> String {
     utf8_percent_encode(text, ESCAPED).to_string()
 }
@@ -432,3 +449,6 @@ fn hash_of(stable_id: &StableId) -> [u8; 12] {
     hash.copy_from_slice(&digest[..12]);
     hash
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::change::{Change, Deletion, new_tag};
+use super::given::{Foreign, Present, declared, is_here};
 use super::problem::{Fate, Problem};
 use super::{Migration, MigrationPlan, Placed, Warning};
 use crate::durable::tag::Claim;
-use crate::durable::{
-    ClassName, Desired, Hosted, NamespaceId, ScriptName, Situation, StableId, Storage,
-};
+use crate::durable::{ClassName, Desired, Hosted, ScriptName, Situation, StableId, Storage};
 
 /// Decides; see [`super::plan`].
 pub(super) fn decide(situation: &Situation) -> MigrationPlan {
@@ -147,198 +146,6 @@ fn placed(stable_id: Option<StableId>, hosted: &Hosted, class: &ClassName) -> Pl
         namespace_id: hosted.namespace_id.clone(),
         server_name: hosted.server_name.clone(),
         storage: hosted.storage,
-    }
-}
-
-/// One namespace that the Worker binds from elsewhere.
-struct Foreign {
-    script: ScriptName,
-    /// Whether it says that it comes from this Worker.
-    from_here: bool,
-}
-
-/// What the configuration says, with several bindings of one namespace as one; and where it contradicts itself.
-fn declared(
-    situation: &Situation,
-) -> (
-    BTreeMap<StableId, Desired>,
-    BTreeMap<StableId, Foreign>,
-    Vec<Problem>,
-) {
-    let mut problems = Vec::new();
-    let mut hosts = BTreeMap::<&StableId, BTreeSet<&ScriptName>>::new();
-    let mut classes = BTreeMap::<&StableId, BTreeSet<&ClassName>>::new();
-    let mut storages = BTreeMap::<&StableId, BTreeSet<Storage>>::new();
-    let mut ids = BTreeMap::<&ClassName, BTreeSet<&StableId>>::new();
-    for desired in &situation.after {
-        hosts
-            .entry(&desired.stable_id)
-            .or_default()
-            .insert(&situation.script);
-        classes
-            .entry(&desired.stable_id)
-            .or_default()
-            .insert(&desired.class);
-        storages
-            .entry(&desired.stable_id)
-            .or_default()
-            .extend(desired.storage);
-        ids.entry(&desired.class)
-            .or_default()
-            .insert(&desired.stable_id);
-    }
-    for bound in &situation.elsewhere {
-        if let Some(stable_id) = &bound.stable_id {
-            hosts.entry(stable_id).or_default().insert(&bound.script);
-            classes.entry(stable_id).or_default().extend(&bound.class);
-        }
-    }
-    for (stable_id, scripts) in hosts.into_iter().filter(|(_, scripts)| scripts.len() > 1) {
-        // Different classes are then to be expected, and no problem of their own.
-        classes.remove(stable_id);
-        problems.push(Problem::OneIdTwoHosts {
-            stable_id: stable_id.clone(),
-            scripts: scripts.into_iter().cloned().collect(),
-        });
-    }
-    for (stable_id, classes) in classes.into_iter().filter(|(_, classes)| classes.len() > 1) {
-        problems.push(Problem::OneIdTwoClasses {
-            stable_id: stable_id.clone(),
-            classes: classes.into_iter().cloned().collect(),
-        });
-    }
-    for (stable_id, _) in storages
-        .into_iter()
-        .filter(|(_, storages)| storages.len() > 1)
-    {
-        problems.push(Problem::OneIdTwoStorages {
-            stable_id: stable_id.clone(),
-        });
-    }
-    for (class, stable_ids) in ids
-        .into_iter()
-        .filter(|(_, stable_ids)| stable_ids.len() > 1)
-    {
-        problems.push(Problem::TwoIdsOneClass {
-            class: class.clone(),
-            stable_ids: stable_ids.into_iter().cloned().collect(),
-        });
-    }
-
-    let mut wanted = BTreeMap::<StableId, Desired>::new();
-    for desired in &situation.after {
-        wanted
-            .entry(desired.stable_id.clone())
-            .and_modify(|one| {
-                one.storage = one.storage.or(desired.storage);
-                one.names_script |= desired.names_script;
-                one.transferred_from =
-                    either(one.transferred_from.take(), &desired.transferred_from);
-                one.previous_class = either(one.previous_class.take(), &desired.previous_class);
-            })
-            .or_insert_with(|| desired.clone());
-    }
-    let mut foreign = BTreeMap::<StableId, Foreign>::new();
-    for bound in &situation.elsewhere {
-        if let Some(stable_id) = &bound.stable_id {
-            let from_here = bound
-                .transferred_from
-                .as_ref()
-                .is_some_and(|from| is_here(situation, from));
-            let one = foreign.entry(stable_id.clone()).or_insert_with(|| Foreign {
-                script: bound.script.clone(),
-                from_here,
-            });
-            one.from_here |= from_here;
-        }
-    }
-    (wanted, foreign, problems)
-}
-
-/// The one that is given; of two, the same one in whatever order they come.
-fn either<T: Ord + Clone>(one: Option<T>, other: &Option<T>) -> Option<T> {
-    one.into_iter().chain(other.clone()).min()
-}
-
-fn is_here(situation: &Situation, script: &ScriptName) -> bool {
-    *script == situation.script || situation.former_script.as_ref() == Some(script)
-}
-
-/// What the Worker's state says it hosts, sorted by what is known of it now.
-struct Present<'a> {
-    /// Hosted, with a stable ID.
-    known: BTreeMap<&'a StableId, &'a Hosted>,
-    /// Hosted, without.
-    unclaimed: BTreeMap<&'a ClassName, &'a Hosted>,
-    /// Listed under another Worker since.
-    away: BTreeMap<&'a StableId, &'a ScriptName>,
-    /// Server names that a new namespace cannot have, and the namespaces that hold them.
-    held_names: BTreeSet<&'a str>,
-}
-
-impl<'a> Present<'a> {
-    fn of(situation: &'a Situation) -> Self {
-        let gone: BTreeSet<&NamespaceId> = situation.evidence.gone.iter().collect();
-        let listing = situation
-            .evidence
-            .namespaces
-            .iter()
-            .flatten()
-            .filter(|live| !gone.contains(&live.id));
-        let mut homes = BTreeMap::new();
-        let mut held_names = BTreeSet::new();
-        for live in listing {
-            held_names.insert(live.name.as_str());
-            if let Some(script) = &live.script {
-                homes.insert(&live.id, script);
-            }
-        }
-        let mut present = Self {
-            known: BTreeMap::new(),
-            unclaimed: BTreeMap::new(),
-            away: BTreeMap::new(),
-            held_names,
-        };
-        let mut before: Vec<&Hosted> = situation.before.iter().collect();
-        before.sort_by(|a, b| {
-            (&a.stable_id, &a.class, &a.namespace_id).cmp(&(
-                &b.stable_id,
-                &b.class,
-                &b.namespace_id,
-            ))
-        });
-        for hosted in before {
-            if hosted
-                .namespace_id
-                .as_ref()
-                .is_some_and(|id| gone.contains(id))
-            {
-                continue;
-            }
-            present.held_names.extend(hosted.server_name.as_deref());
-            let home = hosted
-                .namespace_id
-                .as_ref()
-                .and_then(|id| homes.get(id))
-                .copied();
-            match (
-                &hosted.stable_id,
-                home.filter(|home| !is_here(situation, home)),
-            ) {
-                (Some(stable_id), Some(home)) => {
-                    present.away.insert(stable_id, home);
-                }
-                (None, Some(_)) => {}
-                // A state that gives one stable ID twice does not say which is meant; the second counts as unclaimed, which is never deleted.
-                (Some(stable_id), None) if !present.known.contains_key(stable_id) => {
-                    present.known.insert(stable_id, hosted);
-                }
-                (_, None) => {
-                    present.unclaimed.insert(&hosted.class, hosted);
-                }
-            }
-        }
-        present
     }
 }
 
@@ -516,11 +323,11 @@ impl<'a> Decision<'a> {
             .filter(|(tagged, _)| tagged == script)
             .flat_map(|(_, claims)| claims)
             .collect();
-        if let Some(claim) = claims
-            .iter()
-            .find(|claim| claim.stable_id.names(&want.stable_id))
-        {
-            return evidence.namespaces.is_none() || owns(&claim.class);
+        let by_tag: Vec<&&Claim> = (claims.iter())
+            .filter(|claim| claim.stable_id.names(&want.stable_id))
+            .collect();
+        if !by_tag.is_empty() {
+            return evidence.namespaces.is_none() || by_tag.iter().any(|claim| owns(&claim.class));
         }
         let class = want
             .previous_class
@@ -576,6 +383,7 @@ impl<'a> Decision<'a> {
     fn conflicts(&mut self, unclaimed: &[&Hosted]) {
         let mut leaving = BTreeMap::<&ClassName, (&StableId, Option<&ClassName>)>::new();
         let mut arriving = Vec::new();
+        let mut problems = Vec::new();
         for change in &self.changes {
             match change {
                 Change::Rename {
@@ -597,6 +405,15 @@ impl<'a> Decision<'a> {
                 } => arriving.push((stable_id, class, true)),
                 Change::Delete(deletion) => {
                     leaving.insert(&deletion.class, (&deletion.stable_id, None));
+                    for bound in &self.situation.elsewhere {
+                        if bound.class.as_ref() == Some(&deletion.class) {
+                            problems.push(Problem::DeletedNameBound {
+                                stable_id: deletion.stable_id.clone(),
+                                class: deletion.class.clone(),
+                                script: bound.script.clone(),
+                            });
+                        }
+                    }
                 }
             }
         }
@@ -604,7 +421,6 @@ impl<'a> Decision<'a> {
             .iter()
             .map(|hosted| hosted.class.clone())
             .collect();
-        let mut problems = Vec::new();
         for (stable_id, class, created) in arriving {
             let in_use = |holder: Option<&StableId>, fate| Problem::ClassInUse {
                 stable_id: stable_id.clone(),

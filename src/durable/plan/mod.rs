@@ -2,6 +2,7 @@
 
 mod change;
 mod decide;
+mod given;
 mod problem;
 mod warning;
 

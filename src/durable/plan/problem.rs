@@ -102,6 +102,15 @@ pub enum Problem {
         /// The server name.
         server_name: String,
     },
+    /// A class cannot be deleted in an upload that binds a class of the same name, even another Worker's.
+    DeletedNameBound {
+        /// The namespace.
+        stable_id: StableId,
+        /// Its class.
+        class: ClassName,
+        /// The Worker whose class of that name is bound.
+        script: ScriptName,
+    },
     /// The namespace exists on another Worker.
     LivesElsewhere {
         /// The namespace.
@@ -192,6 +201,14 @@ impl Problem {
             } => summary(&[stable_id.as_str(), class.as_str()], |name| {
                 format!(
                     "Namespace `{}` cannot be created as class `{}`",
+                    name[0], name[1]
+                )
+            }),
+            Self::DeletedNameBound {
+                stable_id, class, ..
+            } => summary(&[stable_id.as_str(), class.as_str()], |name| {
+                format!(
+                    "Namespace `{}` cannot be deleted while a class `{}` is bound",
                     name[0], name[1]
                 )
             }),
@@ -339,6 +356,15 @@ impl Problem {
                  Do it in two applies: first create `{stable_id}` with another `class_name`, then rename it to `{class}`; a rename \
                  needs no new name."
             ),
+            Self::DeletedNameBound {
+                stable_id,
+                class,
+                script,
+            } => format!(
+                "Class `{class}` (stable ID `{stable_id}`) is no longer bound and would be deleted, but this Worker binds the class of the \
+                 same name of Worker `{script}`. Cloudflare does not delete a class in an upload with a binding of that name, whoever hosts \
+                 it. Do it in two applies: first delete, without the binding of `{script}`; then bind it."
+            ),
             Self::LivesElsewhere { stable_id, script } => format!(
                 "The namespace `{stable_id}` exists and belongs to Worker `{script}`; creating another here would leave its data behind. \
                  To use it from here, set `script_name = \"{script}\"`. {NO_MOVES} For a new, empty namespace use another `stable_id`."
@@ -384,9 +410,11 @@ impl Problem {
     /// What it is about.
     pub fn subject(&self) -> Subject<'_> {
         match self {
-            Self::TwoIdsOneClass { class, .. } | Self::ClaimedTwice { class, .. } => {
-                Subject::Class(class)
-            }
+            Self::TwoIdsOneClass { class, .. } => Subject::Class(class),
+            // The class itself stands nowhere in the configuration as such, one that claims it does.
+            Self::ClaimedTwice { class, stable_ids } => stable_ids
+                .first()
+                .map_or(Subject::Class(class), Subject::StableId),
             Self::OneIdTwoClasses { stable_id, .. }
             | Self::OneIdTwoStorages { stable_id }
             | Self::OneIdTwoHosts { stable_id, .. }
@@ -394,6 +422,7 @@ impl Problem {
             | Self::Unclaimed { stable_id, .. }
             | Self::ClassInUse { stable_id, .. }
             | Self::ServerNameHeld { stable_id, .. }
+            | Self::DeletedNameBound { stable_id, .. }
             | Self::LivesElsewhere { stable_id, .. }
             | Self::MoveHere { stable_id, .. }
             | Self::MoveOrShare { stable_id, .. }
@@ -409,6 +438,7 @@ impl Problem {
             Self::TwoIdsOneClass { .. }
             | Self::OneIdTwoClasses { .. }
             | Self::ClassInUse { .. }
+            | Self::DeletedNameBound { .. }
             | Self::ServerNameHeld { .. } => "class_name",
             Self::OneIdTwoStorages { .. } | Self::StorageChange { .. } => "sqlite",
             Self::ClaimedTwice { .. } | Self::Unclaimed { .. } => "previous_class_name",
