@@ -20,6 +20,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_server(true)
         // RPCs that the provider does not offer answer UNIMPLEMENTED, which every core understands.
         .generate_default_stubs(true)
+        // The whole protocol is generated, and only a part of it is offered.
+        .message_attribute(".", "#[allow(dead_code)]")
+        .enum_attribute(".", "#[allow(dead_code)]")
         // Values can be tens of MiB; `Bytes` keeps them in the buffer that the message arrived in.
         .bytes(".tfplugin6.DynamicValue")
         .compile_fds(descriptors)?;

@@ -1,3 +1,24 @@
 //! Process entry.
 
-fn main() {}
+use std::env;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use terraform_provider_cloudflare::provider;
+use terraform_provider_cloudflare::rpc::{self, Serving};
+
+fn main() -> ExitCode {
+    let serving = match env::args().nth(1).as_deref() {
+        Some("--version" | "-version") => {
+            let mut stdout = std::io::stdout().lock();
+            let text = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
+            return match writeln!(stdout, "{text}") {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            };
+        }
+        Some("--debug" | "-debug") => Serving::Debug,
+        _ => Serving::Plugin,
+    };
+    rpc::serve(provider::provider, serving)
+}
