@@ -47,7 +47,10 @@ impl Client {
         for page in 1..=MOST_PAGES {
             let call = call()?.permission(READ_ACCOUNTS).page(page, PER_PAGE);
             let answer = self.send(&call).await?;
-            let per_page = answer.count("per_page").filter(|&n| n > 0).unwrap_or(PER_PAGE);
+            let per_page = answer
+                .count("per_page")
+                .filter(|&n| n > 0)
+                .unwrap_or(PER_PAGE);
             let wires: Vec<Wire> = answer.decode()?;
             let short = wires.len() < per_page;
             accounts.extend(wires.into_iter().map(|Wire { id, name }| Account {
@@ -68,10 +71,19 @@ impl Client {
             subdomain: Option<String>,
         }
         let path = ["accounts", account.as_str(), "workers", "subdomain"];
-        match self.send(&Call::get("read the workers.dev subdomain of the account", &path)?).await {
+        match self
+            .send(&Call::get(
+                "read the workers.dev subdomain of the account",
+                &path,
+            )?)
+            .await
+        {
             Ok(answer) => {
                 let wire: Option<Wire> = answer.decode()?;
-                Ok(wire.unwrap_or_default().subdomain.filter(|name| !name.is_empty()))
+                Ok(wire
+                    .unwrap_or_default()
+                    .subdomain
+                    .filter(|name| !name.is_empty()))
             }
             Err(ApiError::NotFound(_) | ApiError::NoWorkersDevSubdomain(_)) => Ok(None),
             Err(error) => Err(error),
@@ -85,7 +97,12 @@ impl Client {
         script: &ScriptName,
     ) -> Result<ScriptSubdomain, ApiError> {
         let path = subdomain_path(account, script);
-        self.send(&Call::get("read the workers.dev setting of the Worker", &path)?).await?.decode()
+        self.send(&Call::get(
+            "read the workers.dev setting of the Worker",
+            &path,
+        )?)
+        .await?
+        .decode()
     }
 
     /// Sets how the Worker is reachable on workers.dev. Without `previews_enabled` that half stays as it is.
@@ -120,5 +137,12 @@ impl Client {
 }
 
 fn subdomain_path<'a>(account: &'a AccountId, script: &'a ScriptName) -> [&'a str; 6] {
-    ["accounts", account.as_str(), "workers", "scripts", script.as_str(), "subdomain"]
+    [
+        "accounts",
+        account.as_str(),
+        "workers",
+        "scripts",
+        script.as_str(),
+        "subdomain",
+    ]
 }

@@ -27,8 +27,11 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What is left alone in a path segment: the unreserved characters of RFC 3986.
-const SEGMENT: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 /// What a request carries.
 #[derive(Debug)]
@@ -114,7 +117,10 @@ impl Call {
     }
 
     pub(super) fn header(self, name: &'static str, value: &'static str) -> Call {
-        Call { header: Some((name, value)), ..self }
+        Call {
+            header: Some((name, value)),
+            ..self
+        }
     }
 
     pub(super) fn body(self, body: Body) -> Call {
@@ -132,7 +138,10 @@ impl Call {
 
     /// An answer that was read and does not make sense.
     pub(super) fn incomprehensible(&self, detail: String) -> ApiError {
-        ApiError::Decode(Box::new(Failure { detail: Some(detail), ..*self.failure(1) }))
+        ApiError::Decode(Box::new(Failure {
+            detail: Some(detail),
+            ..*self.failure(1)
+        }))
     }
 
     fn failure(&self, attempts: u32) -> Box<Failure> {
@@ -144,11 +153,22 @@ impl Call {
             _ => "DELETE",
         };
         let (operation, path) = (self.operation, self.path.clone());
-        Box::new(Failure { operation, method, path, attempts, ..Failure::default() })
+        Box::new(Failure {
+            operation,
+            method,
+            path,
+            attempts,
+            ..Failure::default()
+        })
     }
 
     /// What the last attempt means for the caller.
-    fn error(&self, Attempt { trouble, failure, .. }: Attempt) -> ApiError {
+    fn error(
+        &self,
+        Attempt {
+            trouble, failure, ..
+        }: Attempt,
+    ) -> ApiError {
         let write = self.method != Method::GET;
         match trouble {
             Trouble::NotSent => ApiError::Transport(failure),
@@ -197,7 +217,10 @@ impl Client {
             // What a repetition finds is judged by the repetition; only a write without any answer stays open.
             let open = matches!(attempt.trouble, Trouble::NoAnswer | Trouble::Unreadable);
             in_flight.store(open && call.method != Method::GET, Ordering::Relaxed);
-            let wait = self.shared.policy.wait(attempts, call.repeatable, &attempt, jitter());
+            let wait = self
+                .shared
+                .policy
+                .wait(attempts, call.repeatable, &attempt, jitter());
             if let (Some(429), Some(pause)) = (attempt.failure.status, attempt.retry_after)
                 && let Some(budget) = &self.shared.budget
             {
@@ -237,21 +260,32 @@ impl Shared {
         call: &Call,
         attempts: u32,
     ) -> Result<Result<Answer, Attempt>, ApiError> {
-        let separator = if call.query.is_empty() && call.paging.is_empty() { "" } else { "?" };
-        let both = if call.query.is_empty() || call.paging.is_empty() { "" } else { "&" };
+        let separator = if call.query.is_empty() && call.paging.is_empty() {
+            ""
+        } else {
+            "?"
+        };
+        let both = if call.query.is_empty() || call.paging.is_empty() {
+            ""
+        } else {
+            "&"
+        };
         let url = format!(
             "{}{}{separator}{}{both}{}",
             self.base_url, call.path, call.query, call.paging
         );
-        let mut request = self.http()?.request(call.method.clone(), url).timeout(TIMEOUT);
+        let mut request = self
+            .http()?
+            .request(call.method.clone(), url)
+            .timeout(TIMEOUT);
         if let Some((name, value)) = call.header {
             request = request.header(name, value);
         }
         request = match &call.body {
             Body::None => request,
-            Body::Json(body) => {
-                request.header(CONTENT_TYPE, "application/json").body(body.clone())
-            }
+            Body::Json(body) => request
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.clone()),
             Body::Form(form) => request
                 .timeout(UPLOAD_TIMEOUT)
                 .header(CONTENT_TYPE, form.content_type())
@@ -293,10 +327,21 @@ impl Shared {
             Err(error) => {
                 let unsent = error.is_connect() || error.is_builder();
                 failure.detail = Some(causes(&error.without_url()));
-                (if unsent { Trouble::NotSent } else { Trouble::NoAnswer }, failure)
+                (
+                    if unsent {
+                        Trouble::NotSent
+                    } else {
+                        Trouble::NoAnswer
+                    },
+                    failure,
+                )
             }
         };
-        Ok(Err(Attempt { trouble, failure, retry_after }))
+        Ok(Err(Attempt {
+            trouble,
+            failure,
+            retry_after,
+        }))
     }
 }
 

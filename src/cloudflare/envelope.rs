@@ -27,7 +27,11 @@ pub(super) enum Reading {
 pub(super) fn read(mut failure: Box<Failure>, kind: &str, body: &[u8]) -> Reading {
     let success = matches!(failure.status, Some(200..300));
     if success && body.iter().all(u8::is_ascii_whitespace) {
-        return Reading::Success(Answer { result: Value::Null, info: Value::Null, failure });
+        return Reading::Success(Answer {
+            result: Value::Null,
+            info: Value::Null,
+            failure,
+        });
     }
     let mut envelope = match serde_json::from_slice(body) {
         Ok(Value::Object(envelope)) => envelope,
@@ -37,8 +41,14 @@ pub(super) fn read(mut failure: Box<Failure>, kind: &str, body: &[u8]) -> Readin
                 Err(error) if error.is_eof() => "the answer ends in the middle",
                 _ => "the answer is not Cloudflare's JSON",
             };
-            let kind = if kind.is_empty() { "no content type" } else { kind };
-            failure.detail.get_or_insert_with(|| format!("{why} ({kind})"));
+            let kind = if kind.is_empty() {
+                "no content type"
+            } else {
+                kind
+            };
+            failure
+                .detail
+                .get_or_insert_with(|| format!("{why} ({kind})"));
             return match success {
                 true => Reading::Unreadable(failure),
                 false => Reading::Refused(failure),
@@ -57,23 +67,40 @@ pub(super) fn read(mut failure: Box<Failure>, kind: &str, body: &[u8]) -> Readin
     failure.codes.clear();
     let result = envelope.remove("result").unwrap_or_default();
     let info = envelope.remove("result_info").unwrap_or_default();
-    Reading::Success(Answer { result, info, failure })
+    Reading::Success(Answer {
+        result,
+        info,
+        failure,
+    })
 }
 
 /// Collects codes and texts, those of an `error_chain` and of the form `{code, error}` included.
 fn errors(failure: &mut Failure, envelope: &serde_json::Map<String, Value>) {
     let mut add = |error: &Value| {
         let code = error.get("code").and_then(code);
-        let text = error.get("message").or_else(|| error.get("error")).and_then(Value::as_str);
+        let text = error
+            .get("message")
+            .or_else(|| error.get("error"))
+            .and_then(Value::as_str);
         let text = text.or_else(|| error.as_str());
         if code.is_some() || text.is_some() {
             let text = text.unwrap_or("no text").to_owned();
             failure.codes.push((code.unwrap_or_default(), text));
         }
     };
-    for error in envelope.get("errors").and_then(Value::as_array).into_iter().flatten() {
+    for error in envelope
+        .get("errors")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         add(error);
-        error.get("error_chain").and_then(Value::as_array).into_iter().flatten().for_each(&mut add);
+        error
+            .get("error_chain")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .for_each(&mut add);
     }
     if envelope.contains_key("error") {
         add(&Value::Object(envelope.clone()));
@@ -87,7 +114,11 @@ fn code(value: &Value) -> Option<i64> {
 impl Answer {
     /// The result as `T`.
     pub(super) fn decode<T: DeserializeOwned>(self) -> Result<T, ApiError> {
-        let Answer { result, mut failure, .. } = self;
+        let Answer {
+            result,
+            mut failure,
+            ..
+        } = self;
         serde_json::from_value(result).map_err(|error| {
             failure.detail = Some(format!("the answer has an unexpected shape: {error}"));
             ApiError::Decode(failure)
@@ -111,6 +142,9 @@ impl Answer {
     pub(super) fn next_cursor(&self) -> Option<&str> {
         let after = self.info.pointer("/cursors/after").and_then(Value::as_str);
         let plain = self.info.get("cursor").and_then(Value::as_str);
-        [after, plain].into_iter().flatten().find(|cursor| !cursor.is_empty())
+        [after, plain]
+            .into_iter()
+            .flatten()
+            .find(|cursor| !cursor.is_empty())
     }
 }

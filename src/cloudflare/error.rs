@@ -210,7 +210,14 @@ impl ApiError {
 
     /// Whether the write that failed may have been committed all the same.
     pub fn may_have_committed(&self) -> bool {
-        matches!(self, ApiError::LostAnswer(_) | ApiError::Stopped { in_flight: true, .. })
+        matches!(
+            self,
+            ApiError::LostAnswer(_)
+                | ApiError::Stopped {
+                    in_flight: true,
+                    ..
+                }
+        )
     }
 
     /// The meaning of a refusal. `permission` is what the call needs.
@@ -222,7 +229,11 @@ impl ApiError {
         let status = failure.status.unwrap_or_default();
         if failure.has(&[10079]) || failure.says("tag precondition failed") {
             let (expected, got) = tags_of_mismatch(&failure);
-            return MigrationTagMismatch { failure, expected, got };
+            return MigrationTagMismatch {
+                failure,
+                expected,
+                got,
+            };
         }
         if failure.says("cannot be the target of more than one migration") {
             return DuplicateMigrationTarget(failure);
@@ -245,7 +256,10 @@ impl ApiError {
                 1000 | 6003 | 6111 | 9103 | 9106 => Unauthorized,
                 10000 if status == 401 => Unauthorized,
                 9109 | 10000 | 10001 | 10023 => {
-                    return Forbidden { failure, permission };
+                    return Forbidden {
+                        failure,
+                        permission,
+                    };
                 }
                 10070 => ClassNotExported,
                 10064 if failure.says("onsumer") => QueueConsumer,
@@ -269,9 +283,10 @@ impl ApiError {
             401 => Unauthorized(failure),
             429 => RateLimited(failure),
             // Without a code of Cloudflare's and without an own remark it is the bare refusal.
-            403 if failure.codes.is_empty() && failure.detail.is_none() => {
-                Forbidden { failure, permission }
-            }
+            403 if failure.codes.is_empty() && failure.detail.is_none() => Forbidden {
+                failure,
+                permission,
+            },
             404 if failure.codes.is_empty() && failure.detail.is_none() => NotFound(failure),
             _ => Rejected(failure),
         }
@@ -283,9 +298,14 @@ fn tags_of_mismatch(failure: &Failure) -> (Option<MigrationTag>, Option<String>)
     let find = |start: &str, ends: &[&str]| {
         failure.codes.iter().find_map(|(_, text)| {
             let rest = text.split_once(start)?.1;
-            let end = ends.iter().find_map(|end| rest.rfind(end)).unwrap_or(rest.len());
+            let end = ends
+                .iter()
+                .find_map(|end| rest.rfind(end))
+                .unwrap_or(rest.len());
             let tag = rest[..end].trim();
-            let bare = tag.strip_prefix(['\'', '"']).and_then(|t| t.strip_suffix(['\'', '"']));
+            let bare = tag
+                .strip_prefix(['\'', '"'])
+                .and_then(|t| t.strip_suffix(['\'', '"']));
             Some(bare.unwrap_or(tag).to_owned())
         })
     };

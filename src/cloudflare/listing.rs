@@ -53,17 +53,21 @@ impl<'a> Listings<'a> {
 
     /// Every Worker of the account.
     pub async fn scripts(&self, account: &AccountId) -> Result<Arc<[ListedScript]>, ApiError> {
-        self.read(&self.client.shared.listings.scripts, account, |client, account| async move {
-            client.scripts(&account).await.map(Arc::from)
-        })
+        self.read(
+            &self.client.shared.listings.scripts,
+            account,
+            |client, account| async move { client.scripts(&account).await.map(Arc::from) },
+        )
         .await
     }
 
     /// Every namespace of the account.
     pub async fn namespaces(&self, account: &AccountId) -> Result<Arc<[LiveNamespace]>, ApiError> {
-        self.read(&self.client.shared.listings.namespaces, account, |client, account| async move {
-            client.namespaces(&account).await.map(Arc::from)
-        })
+        self.read(
+            &self.client.shared.listings.namespaces,
+            account,
+            |client, account| async move { client.namespaces(&account).await.map(Arc::from) },
+        )
         .await
     }
 
@@ -72,9 +76,16 @@ impl<'a> Listings<'a> {
         &self,
         account: &AccountId,
     ) -> Result<Option<Arc<str>>, ApiError> {
-        self.read(&self.client.shared.listings.subdomains, account, |client, account| async move {
-            client.account_subdomain(&account).await.map(|name| name.map(Arc::from))
-        })
+        self.read(
+            &self.client.shared.listings.subdomains,
+            account,
+            |client, account| async move {
+                client
+                    .account_subdomain(&account)
+                    .await
+                    .map(|name| name.map(Arc::from))
+            },
+        )
         .await
     }
 
@@ -120,7 +131,10 @@ impl<'a> Listings<'a> {
         if outcome.is_err() {
             // Only this reading is forgotten, not one that somebody began since.
             let mut slots = slots.lock();
-            if slots.get(account).is_some_and(|newest| newest.ptr_eq(&reading)) {
+            if slots
+                .get(account)
+                .is_some_and(|newest| newest.ptr_eq(&reading))
+            {
                 slots.remove(account);
             }
         }

@@ -107,7 +107,9 @@ struct Shared {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("base_url", &self.shared.base_url).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("base_url", &self.shared.base_url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -122,22 +124,33 @@ impl Client {
         configuration: Configuration,
         policy: retry::Policy,
     ) -> Result<Client, ApiError> {
-        let Configuration { base_url, credentials, user_agent, .. } = configuration;
+        let Configuration {
+            base_url,
+            credentials,
+            user_agent,
+            ..
+        } = configuration;
         let unusable = |text: String| ApiError::Unusable(text);
         let url = reqwest::Url::parse(&base_url)
             .map_err(|error| unusable(format!("the base URL is not a URL: {error}")))?;
         let plain = url.query().is_none() && url.fragment().is_none();
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !plain {
-            return Err(unusable("the base URL is not of the form https://host/path".to_owned()));
+            return Err(unusable(
+                "the base URL is not of the form https://host/path".to_owned(),
+            ));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(unusable("the base URL must not hold credentials".to_owned()));
+            return Err(unusable(
+                "the base URL must not hold credentials".to_owned(),
+            ));
         }
         HeaderValue::from_str(&user_agent)
             .map_err(|_| unusable("the user agent holds a control character".to_owned()))?;
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let loopback = host == "localhost"
-            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+            || host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|address| address.is_loopback());
         Ok(Client {
             shared: Arc::new(Shared {
                 base_url: url.as_str().trim_end_matches('/').to_owned(),
@@ -155,7 +168,10 @@ impl Client {
 
     /// The same client, whose requests and waits end with [`ApiError::Stopped`] once `stop` is cancelled.
     pub fn with_stop(&self, stop: CancellationToken) -> Client {
-        Client { shared: Arc::clone(&self.shared), stop }
+        Client {
+            shared: Arc::clone(&self.shared),
+            stop,
+        }
     }
 
     /// Listings that everybody who only looks can share.
@@ -181,7 +197,9 @@ fn authentication(credentials: &Credentials) -> Result<HeaderMap, ApiError> {
         if text.trim().is_empty() {
             return Err(unusable("is empty"));
         }
-        let fits = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+        let fits = text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() || byte == b' ');
         let mut value = HeaderValue::from_str(text)
             .ok()
             .filter(|_| fits)
@@ -194,7 +212,10 @@ fn authentication(credentials: &Credentials) -> Result<HeaderMap, ApiError> {
         Credentials::ApiToken(token) => {
             let token = token.expose_secret();
             value("API token", token)?;
-            headers.insert(AUTHORIZATION, value("API token", &format!("Bearer {token}"))?);
+            headers.insert(
+                AUTHORIZATION,
+                value("API token", &format!("Bearer {token}"))?,
+            );
         }
         Credentials::GlobalKey { email, key } => {
             let name = HeaderName::from_static;

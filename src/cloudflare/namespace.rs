@@ -69,7 +69,13 @@ impl Client {
             class: Option<String>,
             use_sqlite: Option<bool>,
         }
-        let path = ["accounts", account.as_str(), "workers", "durable_objects", "namespaces"];
+        let path = [
+            "accounts",
+            account.as_str(),
+            "workers",
+            "durable_objects",
+            "namespaces",
+        ];
         let mut namespaces = Vec::new();
         let mut ids = HashSet::new();
         let (mut listed, mut first_total) = (0, None);
@@ -78,7 +84,10 @@ impl Client {
             let answer = self.send(&call).await?;
             let total = answer.count("total_count");
             // The server may give less than it was asked for: a full page is what it says is full.
-            let per_page = answer.count("per_page").filter(|&n| n > 0).unwrap_or(PER_PAGE);
+            let per_page = answer
+                .count("per_page")
+                .filter(|&n| n > 0)
+                .unwrap_or(PER_PAGE);
             if page == 1 {
                 first_total = total;
             } else if total != first_total && !last {
@@ -94,8 +103,14 @@ impl Client {
                 namespaces.push(LiveNamespace {
                     id: NamespaceId::new(&wire.id),
                     name: wire.name.unwrap_or_default(),
-                    script: wire.script.filter(|name| !name.is_empty()).map(|name| ScriptName::from_api(&name)),
-                    class: wire.class.filter(|name| !name.is_empty()).map(|name| ClassName::from_api(&name)),
+                    script: wire
+                        .script
+                        .filter(|name| !name.is_empty())
+                        .map(|name| ScriptName::from_api(&name)),
+                    class: wire
+                        .class
+                        .filter(|name| !name.is_empty())
+                        .map(|name| ClassName::from_api(&name)),
                     storage: match wire.use_sqlite {
                         Some(true) => Storage::Sqlite,
                         _ => Storage::KeyValue,
@@ -112,7 +127,9 @@ impl Client {
             }
         }
         let call = Call::get("list Durable Object namespaces", &path)?;
-        Err(call.incomprehensible(format!("the listing does not end after {listed} namespaces")))
+        Err(call.incomprehensible(format!(
+            "the listing does not end after {listed} namespaces"
+        )))
     }
 
     /// What the namespace holds: one look, of at most 1000 objects.
@@ -145,7 +162,10 @@ impl Client {
         let answer = self.send(&call).await?;
         let more = answer.next_cursor().is_some();
         let wires: Vec<Wire> = answer.decode()?;
-        Ok(Objects { stored: wires.iter().filter(|wire| wire.has_stored_data).count(), more })
+        Ok(Objects {
+            stored: wires.iter().filter(|wire| wire.has_stored_data).count(),
+            more,
+        })
     }
 
     /// Who binds the Worker or one of its namespaces.
@@ -172,13 +192,27 @@ impl Client {
         let reference = |binding: Binding| Reference {
             service: binding.service,
             name: binding.name.unwrap_or_default(),
-            namespace_id: binding.durable_object_namespace_id.map(|id| NamespaceId::new(&id)),
+            namespace_id: binding
+                .durable_object_namespace_id
+                .map(|id| NamespaceId::new(&id)),
         };
-        let path =
-            ["accounts", account.as_str(), "workers", "scripts", script.as_str(), "references"];
-        let answer = self.send(&Call::get("read who binds the Worker", &path)?).await?;
+        let path = [
+            "accounts",
+            account.as_str(),
+            "workers",
+            "scripts",
+            script.as_str(),
+            "references",
+        ];
+        let answer = self
+            .send(&Call::get("read who binds the Worker", &path)?)
+            .await?;
         let wire = answer.decode::<Option<Wire>>()?.unwrap_or_default();
-        let incoming = wire.services.unwrap_or_default().incoming.unwrap_or_default();
+        let incoming = wire
+            .services
+            .unwrap_or_default()
+            .incoming
+            .unwrap_or_default();
         Ok(References {
             services: incoming.into_iter().map(reference).collect(),
             durable_objects: wire

@@ -79,7 +79,10 @@ impl Policy {
         if !again {
             return None;
         }
-        let doubled = self.first.saturating_mul(1 << (attempts - 1).min(16)).min(self.longest);
+        let doubled = self
+            .first
+            .saturating_mul(1 << (attempts - 1).min(16))
+            .min(self.longest);
         let own = doubled.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
         Some(match attempt.retry_after {
             Some(asked) => asked.min(LONGEST_RETRY_AFTER).max(own),
@@ -90,7 +93,12 @@ impl Policy {
 
 /// Whether the same call can succeed in a moment.
 pub(super) fn transient(failure: &Failure) -> bool {
-    let text_of_10001 = |part| failure.codes.iter().any(|(c, t)| *c == 10001 && t.contains(part));
+    let text_of_10001 = |part| {
+        failure
+            .codes
+            .iter()
+            .any(|(c, t)| *c == 10001 && t.contains(part))
+    };
     matches!(failure.status, Some(408 | 409 | 429 | 500..))
         || failure.has(&[971, 10002, 10013, 10035])
         || text_of_10001("internal error")
@@ -128,8 +136,14 @@ const PER_SECOND: f64 = 2.0;
 
 impl Budget {
     pub(super) fn new() -> Self {
-        let state = State { tokens: BURST, since: Instant::now(), closed_until: None };
-        Budget { state: Mutex::new(state) }
+        let state = State {
+            tokens: BURST,
+            since: Instant::now(),
+            closed_until: None,
+        };
+        Budget {
+            state: Mutex::new(state),
+        }
     }
 
     /// Waits until the next call may be made.

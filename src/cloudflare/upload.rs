@@ -35,7 +35,11 @@ pub struct Module {
 
 impl fmt::Debug for Module {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Module { name, content_type, body } = self;
+        let Module {
+            name,
+            content_type,
+            body,
+        } = self;
         write!(f, "Module({name:?}, {content_type}, {} bytes)", body.len())
     }
 }
@@ -87,7 +91,10 @@ pub struct Metadata {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Migrations {
     /// The tag that Cloudflare must hold; `None` for none.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "display_some")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "display_some"
+    )]
     pub old_tag: Option<MigrationTag>,
     /// The tag that it holds afterwards.
     #[serde(serialize_with = "display")]
@@ -125,7 +132,9 @@ impl From<&Migration> for Migrations {
             new_tag: migration.new_tag.clone(),
             new_classes: migration.new_classes.clone(),
             new_sqlite_classes: migration.new_sqlite_classes.clone(),
-            renamed_classes: renamed.map(|(from, to)| RenamedClass { from, to }).collect(),
+            renamed_classes: renamed
+                .map(|(from, to)| RenamedClass { from, to })
+                .collect(),
             deleted_classes: migration.deleted.clone(),
         }
     }
@@ -140,10 +149,16 @@ pub enum Binding {
         /// The variable's name.
         name: String,
         /// The class that implements it; `None` when it is bound by id.
-        #[serde(skip_serializing_if = "Option::is_none", serialize_with = "display_some")]
+        #[serde(
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "display_some"
+        )]
         class_name: Option<ClassName>,
         /// The Worker that hosts it, if another one does.
-        #[serde(skip_serializing_if = "Option::is_none", serialize_with = "display_some")]
+        #[serde(
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "display_some"
+        )]
         script_name: Option<ScriptName>,
         /// Cloudflare's id of it.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -240,7 +255,11 @@ impl Binding {
     /// A binding to the D1 database with that id.
     pub fn d1(name: impl Into<String>, database_id: impl Into<String>) -> Self {
         let database_id = database_id.into();
-        Binding::D1 { name: name.into(), id: database_id.clone(), database_id }
+        Binding::D1 {
+            name: name.into(),
+            id: database_id.clone(),
+            database_id,
+        }
     }
 }
 
@@ -312,9 +331,17 @@ impl Upload {
             Bytes::from_static(b"\r\n"),
         ];
         let mut names = HashSet::new();
-        for Module { name, content_type, body } in self.modules.iter() {
+        for Module {
+            name,
+            content_type,
+            body,
+        } in self.modules.iter()
+        {
             let breaks = |text: &str| {
-                text.is_empty() || text.chars().any(|c| c.is_control() || matches!(c, '"' | '\\'))
+                text.is_empty()
+                    || text
+                        .chars()
+                        .any(|c| c.is_control() || matches!(c, '"' | '\\'))
             };
             if breaks(name) || breaks(content_type) || name == "metadata" {
                 return Err(InvalidUpload::Module(name.clone()));
@@ -328,7 +355,10 @@ impl Upload {
             chunks.push(Bytes::from_static(b"\r\n"));
         }
         chunks.push(Bytes::from(format!("--{boundary}--\r\n")));
-        Ok(Form { boundary, chunks: chunks.into() })
+        Ok(Form {
+            boundary,
+            chunks: chunks.into(),
+        })
     }
 }
 

@@ -99,7 +99,8 @@ impl Settings {
         for name in CARRIED {
             let mut value = self.raw.get(name).cloned().unwrap_or_default();
             if let (true, Value::Object(placement)) = (name == "placement", &mut value) {
-                placement.retain(|key, value| PLACEMENT.contains(&key.as_str()) && !value.is_null());
+                placement
+                    .retain(|key, value| PLACEMENT.contains(&key.as_str()) && !value.is_null());
             }
             let nothing = match &value {
                 Value::Null => true,
@@ -133,7 +134,10 @@ impl Client {
             exports: Option<Value>,
         }
         let path = ["accounts", account.as_str(), "workers", "scripts"];
-        let wires: Vec<Wire> = self.send(&Call::get("list Workers", &path)?).await?.decode()?;
+        let wires: Vec<Wire> = self
+            .send(&Call::get("list Workers", &path)?)
+            .await?
+            .decode()?;
         let listed = wires.into_iter().map(|wire| ListedScript {
             name: ScriptName::from_api(&wire.id),
             worker_id: present(wire.tag),
@@ -173,7 +177,13 @@ impl Client {
             has_assets: Option<bool>,
             has_modules: Option<bool>,
         }
-        let path = ["accounts", account.as_str(), "workers", "services", script.as_str()];
+        let path = [
+            "accounts",
+            account.as_str(),
+            "workers",
+            "services",
+            script.as_str(),
+        ];
         let answer = match self.send(&Call::get("read the Worker", &path)?).await {
             Ok(answer) => answer,
             Err(ApiError::NotFound(_)) => return Ok(None),
@@ -201,7 +211,13 @@ impl Client {
         from: &ScriptName,
         to: &ScriptName,
     ) -> Result<(), ApiError> {
-        let path = ["accounts", account.as_str(), "workers", "services", from.as_str()];
+        let path = [
+            "accounts",
+            account.as_str(),
+            "workers",
+            "services",
+            from.as_str(),
+        ];
         let call = Call::write("rename the Worker", Method::PATCH, &path)?;
         self.send(&call.json(&json!({ "id": to.as_str() }))).await?;
         Ok(())
@@ -272,8 +288,16 @@ impl Client {
         script: &ScriptName,
         upload: &Upload,
     ) -> Result<Uploaded, ApiError> {
-        let path = ["accounts", account.as_str(), "workers", "scripts", script.as_str()];
-        let form = upload.form().map_err(|error| ApiError::Unusable(error.to_string()))?;
+        let path = [
+            "accounts",
+            account.as_str(),
+            "workers",
+            "scripts",
+            script.as_str(),
+        ];
+        let form = upload
+            .form()
+            .map_err(|error| ApiError::Unusable(error.to_string()))?;
         let call = Call::write("upload the Worker", Method::PUT, &path)?
             .query("excludeScript=true&bindings_inherit=strict")
             .repeatable(upload.metadata.migrations.is_none())
@@ -302,8 +326,17 @@ impl Client {
         account: &AccountId,
         script: &ScriptName,
     ) -> Result<(), ApiError> {
-        let path = ["accounts", account.as_str(), "workers", "scripts", script.as_str()];
-        match self.send(&Call::write("delete the Worker", Method::DELETE, &path)?).await {
+        let path = [
+            "accounts",
+            account.as_str(),
+            "workers",
+            "scripts",
+            script.as_str(),
+        ];
+        match self
+            .send(&Call::write("delete the Worker", Method::DELETE, &path)?)
+            .await
+        {
             Ok(_) | Err(ApiError::NotFound(_)) => Ok(()),
             Err(error) => Err(error),
         }
@@ -315,7 +348,14 @@ fn script_path<'a>(
     script: &'a ScriptName,
     last: &'static str,
 ) -> [&'a str; 6] {
-    ["accounts", account.as_str(), "workers", "scripts", script.as_str(), last]
+    [
+        "accounts",
+        account.as_str(),
+        "workers",
+        "scripts",
+        script.as_str(),
+        last,
+    ]
 }
 
 /// Cloudflare writes "there is none" as null, as an empty text, or not at all.
@@ -324,5 +364,7 @@ fn present(text: Option<String>) -> Option<String> {
 }
 
 fn has_entries(exports: Option<&Value>) -> bool {
-    exports.and_then(Value::as_object).is_some_and(|map| !map.is_empty())
+    exports
+        .and_then(Value::as_object)
+        .is_some_and(|map| !map.is_empty())
 }
