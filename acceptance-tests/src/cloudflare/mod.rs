@@ -1,3 +1,25 @@
 //! Local Cloudflare: an API for one account, with the Workers runtime `workerd` behind it.
+//!
+//! The rules are pure and stand in `account`, `script`, `bindings`, `migrations` and `upload`; `api` puts HTTP in
+//! front of them, `hosting` the runtime behind them, `faults` makes them misbehave on purpose. Nothing in this folder
+//! knows the provider.
 
+pub mod account;
+mod api;
+pub mod bindings;
+mod calls;
+mod clock;
+mod control;
+pub mod failure;
+mod faults;
+mod hosting;
+pub mod migrations;
 pub mod runtime;
+pub mod script;
+mod server;
+pub mod upload;
+
+pub use calls::Call;
+pub use control::Action;
+pub use faults::{Bucket, Fault, Faults, Misbehaviour};
+pub use server::{LocalCloudflare, Options, StartError};

@@ -1,0 +1,253 @@
+//! One account: its Workers and Durable Object namespaces, and the changes that are not uploads.
+//! Pure: no HTTP, no clock, no runtime process. Every change happens completely or not at all.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::bindings::{Binding, Target};
+use super::failure::ApiFailure;
+use super::script::Script;
+
+/// Everything the account holds.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The account id.
+    pub id: String,
+    /// Its workers.dev subdomain, if one is registered.
+    pub subdomain: Option<String>,
+    /// What the account may use.
+    pub plan: Plan,
+    /// What is uncertain about Cloudflare and can be had both ways.
+    pub names: NamespaceNames,
+    /// Workers by name.
+    pub scripts: BTreeMap<String, Script>,
+    /// Namespaces in the order of their creation.
+    pub namespaces: Vec<Namespace>,
+    /// Rises with every change of what the runtime has to serve.
+    pub serving: u64,
+    seed: String,
+    issued: u64,
+}
+
+/// A Durable Object namespace. Its id never changes and its data is kept under it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// 32 hex digits.
+    pub id: String,
+    /// `<script>_<class>` as it was at creation; unique in the account.
+    pub name: String,
+    /// The Worker that implements it now.
+    pub script: String,
+    /// The class that implements it now.
+    pub class: String,
+    /// Whether its storage is SQLite.
+    pub sqlite: bool,
+}
+
+/// The Workers plan, as far as it decides anything here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Plan {
+    /// No key-value backed classes (10097), at most 100 Workers.
+    Free,
+    /// An account that already had key-value backed classes and may create more.
+    #[default]
+    Paid,
+    /// A paid account without key-value backed classes (10099).
+    PaidWithoutKv,
+}
+
+/// What a rename does to the server-side name of a namespace. Nobody has published it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NamespaceNames {
+    /// The name stays and blocks a new namespace that would get it (10065).
+    #[default]
+    Kept,
+    /// The name follows the Worker and the class.
+    Follow,
+}
+
+impl Account {
+    /// An empty account. `seed` makes the ids it hands out its own.
+    pub fn new(id: impl Into<String>, seed: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            subdomain: Some("local".into()),
+            plan: Plan::default(),
+            names: NamespaceNames::default(),
+            scripts: BTreeMap::new(),
+            namespaces: Vec::new(),
+            serving: 0,
+            seed: seed.into(),
+            issued: 0,
+        }
+    }
+
+    /// Makes the account empty again, with its plan and subdomain as at the start.
+    pub fn clear(&mut self) {
+        let (serving, issued) = (self.serving + 1, self.issued);
+        *self = Self {
+            serving,
+            issued,
+            ..Self::new(&self.id, &self.seed)
+        };
+    }
+
+    /// The next unused id: 32 hex digits in the shape of a random UUID.
+    pub fn issue_id(&mut self) -> String {
+        self.issued += 1;
+        let digest = Sha256::digest(format!("{}/{}", self.seed, self.issued));
+        let mut id = hex::encode(&digest[..16]);
+        id.replace_range(12..13, "4");
+        id.replace_range(16..17, "a");
+        id
+    }
+
+    /// The namespace that a Worker implements by a class.
+    pub fn namespace(&self, script: &str, class: &str) -> Option<&Namespace> {
+        self.namespaces
+            .iter()
+            .find(|ns| ns.script == script && ns.class == class)
+    }
+
+    /// The namespace with an id.
+    pub fn namespace_by_id(&self, id: &str) -> Option<&Namespace> {
+        self.namespaces.iter().find(|ns| ns.id == id)
+    }
+
+    /// The namespaces a Worker implements.
+    pub fn namespaces_of<'a>(&'a self, script: &'a str) -> impl Iterator<Item = &'a Namespace> {
+        self.namespaces.iter().filter(move |ns| ns.script == script)
+    }
+
+    /// The name of the Worker with an immutable id.
+    pub fn name_of(&self, tag: &str) -> Option<&str> {
+        self.scripts
+            .iter()
+            .find(|(_, script)| script.tag == tag)
+            .map(|(name, _)| name.as_str())
+    }
+
+    /// Every binding of every Worker that reaches one of the given namespaces.
+    pub fn bindings_to_namespaces<'a>(
+        &'a self,
+        wanted: impl Fn(&Namespace) -> bool + 'a,
+    ) -> impl Iterator<Item = (&'a str, &'a Binding, &'a Namespace)> {
+        self.scripts
+            .iter()
+            .flat_map(|(name, script)| {
+                script
+                    .bindings
+                    .iter()
+                    .map(move |binding| (name.as_str(), binding))
+            })
+            .filter_map(move |(name, binding)| match &binding.target {
+                Target::Namespace(id) => self
+                    .namespace_by_id(id)
+                    .filter(|ns| wanted(ns))
+                    .map(|ns| (name, binding, ns)),
+                _ => None,
+            })
+    }
+
+    /// Every service binding of every Worker that reaches the Worker with an immutable id.
+    pub fn bindings_to_worker<'a>(
+        &'a self,
+        tag: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a Binding)> {
+        self.scripts
+            .iter()
+            .flat_map(|(name, script)| {
+                script
+                    .bindings
+                    .iter()
+                    .map(move |binding| (name.as_str(), binding))
+            })
+            .filter(move |(_, binding)| matches!(&binding.target, Target::Worker(t) if t == tag))
+    }
+
+    /// Gives a Worker another name. Its namespaces, data and immutable id stay.
+    pub fn rename_worker(&mut self, old: &str, new: &str) -> Result<(), ApiFailure> {
+        if !self.scripts.contains_key(old) {
+            return Err(ApiFailure::no_service());
+        }
+        check_script_name(new)?;
+        if old == new {
+            return Ok(());
+        }
+        if self.scripts.contains_key(new) {
+            return Err(ApiFailure::invalid(format!(
+                "A Worker named '{new}' already exists."
+            )));
+        }
+        let script = self.scripts.remove(old).expect("looked up above");
+        self.scripts.insert(new.into(), script);
+        let follow = self.names == NamespaceNames::Follow;
+        for namespace in self.namespaces.iter_mut().filter(|ns| ns.script == old) {
+            namespace.script = new.into();
+            if follow {
+                namespace.name = format!("{new}_{}", namespace.class);
+            }
+        }
+        self.serving += 1;
+        Ok(())
+    }
+
+    /// Deletes a Worker with its namespaces. Without `force` other Workers' bindings protect it.
+    pub fn delete_worker(&mut self, name: &str, force: bool) -> Result<(), ApiFailure> {
+        let script = self.scripts.get(name).ok_or_else(ApiFailure::no_worker)?;
+        if !force {
+            let others = |found: Vec<&str>| {
+                let mut names: Vec<&str> = found.into_iter().filter(|n| *n != name).collect();
+                names.dedup();
+                (!names.is_empty()).then(|| names.join("', '"))
+            };
+            let services = self
+                .bindings_to_worker(&script.tag)
+                .map(|(n, _)| n)
+                .collect();
+            if let Some(names) = others(services) {
+                return Err(ApiFailure::refused(
+                    10142,
+                    format!(
+                        "Cannot delete service '{name}' because it is still referenced by service bindings in \
+                     Workers '{names}'. Please remove bindings pointing to it and try again."
+                    ),
+                ));
+            }
+            let objects = self
+                .bindings_to_namespaces(|ns| ns.script == name)
+                .map(|(n, _, _)| n)
+                .collect();
+            if let Some(names) = others(objects) {
+                // Code and text of this refusal are not published.
+                return Err(ApiFailure::refused(
+                    10061,
+                    format!(
+                        "Cannot delete service '{name}' because its Durable Objects are still referenced by \
+                     bindings in Workers '{names}'. Please remove bindings pointing to it and try again."
+                    ),
+                ));
+            }
+        }
+        self.scripts.remove(name);
+        self.namespaces.retain(|ns| ns.script != name);
+        self.serving += 1;
+        Ok(())
+    }
+}
+
+/// Refuses names that Cloudflare refuses: 10016.
+pub fn check_script_name(name: &str) -> Result<(), ApiFailure> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    if name.is_empty() || name.len() > 63 || name.starts_with('-') || !name.chars().all(allowed) {
+        return Err(ApiFailure::refused(
+            10016,
+            "workers.api.error.invalid_script_name",
+        ));
+    }
+    Ok(())
+}

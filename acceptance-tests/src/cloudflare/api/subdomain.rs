@@ -1,0 +1,105 @@
+//! workers.dev: the account's subdomain and each Worker's place on it.
+
+use serde_json::{Value, json};
+
+use super::{Answer, Api, ok, wrong_method};
+use crate::cloudflare::failure::ApiFailure;
+use crate::cloudflare::script::ScriptSubdomain;
+use crate::cloudflare::upload::no_subdomain;
+
+pub(super) async fn of_account(api: &Api) -> Answer {
+    match api.method.as_str() {
+        "GET" => match &api.seen.subdomain {
+            Some(subdomain) => Ok(ok(json!({"subdomain": subdomain}))),
+            None => Err(ApiFailure::new(
+                404,
+                10007,
+                "workers.api.error.subdomain_not_found",
+            )),
+        },
+        "PUT" => {
+            let body = api.json()?;
+            let name = body
+                .get("subdomain")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned();
+            api.cloud
+                .change(|account| {
+                    if account.subdomain.is_some() {
+                        return Err(ApiFailure::new(
+                            409,
+                            10036,
+                            "Account already has an associated subdomain",
+                        ));
+                    }
+                    account.subdomain = Some(name.clone());
+                    Ok(())
+                })
+                .await?;
+            Ok(ok(json!({"subdomain": name})))
+        }
+        "DELETE" => {
+            api.cloud
+                .change(|account| {
+                    account.subdomain = None;
+                    Ok(())
+                })
+                .await?;
+            Ok(ok(Value::Null))
+        }
+        _ => Err(wrong_method()),
+    }
+}
+
+pub(super) async fn of_script(api: &Api, name: &str) -> Answer {
+    let shown = |subdomain: ScriptSubdomain| {
+        ok(json!({"enabled": subdomain.enabled, "previews_enabled": subdomain.previews_enabled}))
+    };
+    let wanted = match api.method.as_str() {
+        "GET" => {
+            let script = api
+                .seen
+                .scripts
+                .get(name)
+                .ok_or_else(ApiFailure::no_worker)?;
+            return Ok(shown(script.subdomain));
+        }
+        "POST" => {
+            let body = api.json()?;
+            let flag = |field: &str| body.get(field).and_then(Value::as_bool);
+            let enabled = flag("enabled")
+                .ok_or_else(|| ApiFailure::invalid("`enabled` must be a boolean"))?;
+            (enabled, flag("previews_enabled"))
+        }
+        "DELETE" => (false, Some(false)),
+        _ => return Err(wrong_method()),
+    };
+    let (enabled, previews) = wanted;
+    let subdomain = api
+        .cloud
+        .change(|account| {
+            let hosts = account.namespaces_of(name).next().is_some();
+            let registered = account.subdomain.is_some();
+            let script = account
+                .scripts
+                .get_mut(name)
+                .ok_or_else(ApiFailure::no_worker)?;
+            if enabled && !registered {
+                return Err(no_subdomain());
+            }
+            if previews == Some(true) && hosts {
+                return Err(ApiFailure::refused(
+                    100331,
+                    "Cannot use Durable Objects with Preview URLs",
+                ));
+            }
+            script.subdomain = ScriptSubdomain {
+                enabled,
+                previews_enabled: previews.unwrap_or(script.subdomain.previews_enabled),
+            };
+            Ok(script.subdomain)
+        })
+        .await?;
+    Ok(shown(subdomain))
+}

@@ -1,0 +1,285 @@
+//! The switches under `/__local`: faults, the call log, and acting as another tool. The same is available in process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::account::{Account, NamespaceNames, Plan};
+use super::bindings::{Binding, Target};
+use super::failure::ApiFailure;
+use super::faults::{Bucket, Fault};
+use super::server::Cloud;
+
+/// Something that another tool, or the dashboard, does to the account.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum Action {
+    /// Moves the migration tag of a Worker.
+    SetMigrationTag {
+        /// The Worker.
+        script: String,
+        /// The new tag.
+        tag: Option<String>,
+    },
+    /// Replaces the script tags of a Worker.
+    SetTags {
+        /// The Worker.
+        script: String,
+        /// The new tags.
+        tags: Vec<String>,
+    },
+    /// Deletes a class with its namespace; bindings to it stay and lead nowhere.
+    DeleteClass {
+        /// The Worker.
+        script: String,
+        /// The class.
+        class: String,
+    },
+    /// Gives a namespace to another class of its Worker. The code is expected to export it already.
+    RenameClass {
+        /// The Worker.
+        script: String,
+        /// The class so far.
+        from: String,
+        /// The class from now on.
+        to: String,
+    },
+    /// Adds or replaces a plain-text binding.
+    SetVar {
+        /// The Worker.
+        script: String,
+        /// The name in `env`.
+        name: String,
+        /// The value.
+        text: String,
+    },
+    /// Removes a binding.
+    RemoveBinding {
+        /// The Worker.
+        script: String,
+        /// The name in `env`.
+        name: String,
+    },
+    /// Sets a secret.
+    SetSecret {
+        /// The Worker.
+        script: String,
+        /// The name in `env`.
+        name: String,
+        /// The value.
+        text: String,
+    },
+    /// Sets one of the settings that are stored as they are, such as `observability`.
+    SetSetting {
+        /// The Worker.
+        script: String,
+        /// The setting's name in the API.
+        name: String,
+        /// Its value.
+        value: Value,
+    },
+    /// Changes the stored content hash, as if other code had been uploaded.
+    ChangeEtag {
+        /// The Worker.
+        script: String,
+    },
+    /// Renames a Worker.
+    RenameWorker {
+        /// The name so far.
+        from: String,
+        /// The name from now on.
+        to: String,
+    },
+    /// Deletes a Worker by force.
+    DeleteWorker {
+        /// The Worker.
+        script: String,
+    },
+    /// Changes the account's plan.
+    SetPlan {
+        /// The plan.
+        plan: Plan,
+    },
+    /// Decides whether namespace names follow renames.
+    SetNamespaceNames {
+        /// The reading.
+        names: NamespaceNames,
+    },
+    /// Registers or removes the account's workers.dev subdomain.
+    SetSubdomain {
+        /// The subdomain.
+        subdomain: Option<String>,
+    },
+}
+
+impl Action {
+    pub(super) fn apply(self, account: &mut Account) -> Result<(), ApiFailure> {
+        match self {
+            Self::SetMigrationTag { script, tag } => {
+                script_mut(account, &script)?.migration_tag = tag
+            }
+            Self::SetTags { script, tags } => script_mut(account, &script)?.settings.tags = tags,
+            Self::SetSetting {
+                script,
+                name,
+                value,
+            } => {
+                script_mut(account, &script)?
+                    .settings
+                    .others
+                    .insert(name, value);
+            }
+            Self::ChangeEtag { script } => {
+                let etag = account.issue_id();
+                script_mut(account, &script)?.code.etag = format!("{etag}{etag}");
+            }
+            Self::SetVar { script, name, text } => {
+                set_text(account, &script, name, "plain_text", text)?
+            }
+            Self::SetSecret { script, name, text } => {
+                set_text(account, &script, name, "secret_text", text)?
+            }
+            Self::RemoveBinding { script, name } => {
+                script_mut(account, &script)?
+                    .bindings
+                    .retain(|binding| binding.name != name);
+                account.serving += 1;
+            }
+            Self::DeleteClass { script, class } => {
+                account
+                    .namespaces
+                    .retain(|ns| ns.script != script || ns.class != class);
+                account.serving += 1;
+            }
+            Self::RenameClass { script, from, to } => {
+                let namespace = account
+                    .namespaces
+                    .iter_mut()
+                    .find(|ns| ns.script == script && ns.class == from);
+                namespace.ok_or_else(ApiFailure::no_worker)?.class = to;
+                account.serving += 1;
+            }
+            Self::RenameWorker { from, to } => account.rename_worker(&from, &to)?,
+            Self::DeleteWorker { script } => account.delete_worker(&script, true)?,
+            Self::SetPlan { plan } => account.plan = plan,
+            Self::SetNamespaceNames { names } => account.names = names,
+            Self::SetSubdomain { subdomain } => account.subdomain = subdomain,
+        }
+        Ok(())
+    }
+}
+
+fn script_mut<'a>(
+    account: &'a mut Account,
+    name: &str,
+) -> Result<&'a mut super::script::Script, ApiFailure> {
+    account
+        .scripts
+        .get_mut(name)
+        .ok_or_else(ApiFailure::no_worker)
+}
+
+fn set_text(
+    account: &mut Account,
+    script: &str,
+    name: String,
+    kind: &str,
+    text: String,
+) -> Result<(), ApiFailure> {
+    let bindings = &mut script_mut(account, script)?.bindings;
+    bindings.retain(|binding| binding.name != name);
+    let members = json!({"name": name, "type": kind, "text": text});
+    let members = members
+        .as_object()
+        .cloned()
+        .expect("it is written as an object");
+    bindings.push(Binding {
+        name,
+        kind: kind.into(),
+        members,
+        target: Target::Elsewhere,
+    });
+    account.serving += 1;
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Latency {
+    ms: u64,
+}
+
+/// Answers a request below `/__local`.
+pub(super) async fn answer(
+    cloud: &Arc<Cloud>,
+    path: &str,
+    request: Request<Body>,
+) -> Response<Body> {
+    let method = request.method().clone();
+    let body = to_bytes(request.into_body(), 1 << 20)
+        .await
+        .unwrap_or_default();
+    match switch(cloud, &method, path, &body).await {
+        Ok(value) => json_response(StatusCode::OK, &value),
+        Err((status, text)) => json_response(status, &json!({"error": text})),
+    }
+}
+
+async fn switch(
+    cloud: &Arc<Cloud>,
+    method: &Method,
+    path: &str,
+    body: &[u8],
+) -> Result<Value, (StatusCode, String)> {
+    fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, (StatusCode, String)> {
+        serde_json::from_slice(body).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
+    }
+    match (method.as_str(), path) {
+        ("GET", "/calls") => return Ok(json!(cloud.calls.all())),
+        ("DELETE", "/calls") => cloud.calls.clear(),
+        ("POST", "/faults") => cloud.faults.add(read::<Fault>(body)?, cloud.account()),
+        ("DELETE", "/faults") => cloud.faults.clear(),
+        ("PUT", "/latency") => {
+            cloud
+                .faults
+                .set_latency(Duration::from_millis(read::<Latency>(body)?.ms));
+        }
+        ("PUT", "/bucket") => cloud.faults.set_bucket(read::<Option<Bucket>>(body)?),
+        ("POST", "/act") => {
+            let action: Action = read(body)?;
+            cloud
+                .change(|account| action.apply(account))
+                .await
+                .map_err(|failure| (StatusCode::BAD_REQUEST, failure.to_string()))?;
+        }
+        ("POST", "/reset") => {
+            cloud
+                .change(|account| {
+                    account.clear();
+                    Ok(())
+                })
+                .await
+                .map_err(|failure| (StatusCode::INTERNAL_SERVER_ERROR, failure.to_string()))?;
+            cloud.faults.clear();
+            cloud.calls.clear();
+        }
+        _ => {
+            return Err((
+                StatusCode::NOT_FOUND,
+                format!("there is no switch {method} {path}"),
+            ));
+        }
+    }
+    Ok(json!({"ok": true}))
+}
+
+fn json_response(status: StatusCode, value: &Value) -> Response<Body> {
+    Response::builder()
+        .status(status)
+        .header("content-type", "application/json")
+        .body(Body::from(value.to_string()))
+        .expect("status and header are valid")
+}

@@ -1,0 +1,258 @@
+//! Misbehaviour on demand: rate limits, errors, lost answers, stale reads, and other tools at work.
+//! Knows no endpoint; faults are chosen by method and path.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::account::Account;
+use super::control::Action;
+
+/// A misbehaviour and the calls that it meets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Only calls of this method.
+    #[serde(default)]
+    pub method: Option<String>,
+    /// Only calls of this path below `/client/v4`; `*` stands for any text, slashes included.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// Only the next so many matching calls; absent: until cleared.
+    #[serde(default)]
+    pub times: Option<u32>,
+    /// Let so many matching calls pass first.
+    #[serde(default)]
+    pub after: u32,
+    /// What happens.
+    #[serde(flatten)]
+    pub kind: Misbehaviour,
+}
+
+/// What a fault does to a call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Misbehaviour {
+    /// HTTP 429 with `retry-after`.
+    RateLimit {
+        /// Seconds to wait.
+        retry_after: u64,
+    },
+    /// The rate limit's other form: code 971 in HTTP 200.
+    Throttled,
+    /// A refusal; nothing is done.
+    Error {
+        /// HTTP status.
+        status: u16,
+        /// Cloudflare's code.
+        code: u32,
+        /// Its text.
+        message: String,
+    },
+    /// The call does its work, then answers HTTP 500.
+    ErrorAfterCommit,
+    /// The connection is closed; nothing is done.
+    CloseBefore,
+    /// The call does its work, then the connection is closed without an answer.
+    CloseAfterCommit,
+    /// The answer comes late.
+    Delay {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// The call does its work, but half of the answer's body is missing.
+    Truncated,
+    /// An HTML page of the edge instead of an answer; nothing is done.
+    Html {
+        /// HTTP status.
+        status: u16,
+    },
+    /// Reads show the account as it was when the fault was added. Only calls that would show anything else count.
+    Stale,
+    /// HTTP 404 with the text of a Worker whose first version is not visible yet.
+    NoVersions,
+    /// Answers have lists in reverse order, fields nobody knows and defaults written out.
+    Unfamiliar,
+    /// Another tool does this right before the call.
+    Meanwhile {
+        /// What it does.
+        action: Action,
+    },
+}
+
+/// A rate limit in force for all calls.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bucket {
+    /// So many calls at once.
+    pub capacity: f64,
+    /// So many more every second.
+    pub per_second: f64,
+}
+
+impl Misbehaviour {
+    /// For the next matching call only.
+    pub fn once(self, method: &str, path: &str) -> Fault {
+        self.times(1, method, path)
+    }
+
+    /// For the next `times` matching calls.
+    pub fn times(self, times: u32, method: &str, path: &str) -> Fault {
+        Fault {
+            method: Some(method.into()),
+            path: Some(path.into()),
+            times: Some(times),
+            after: 0,
+            kind: self,
+        }
+    }
+
+    /// For every call until cleared.
+    pub fn always(self) -> Fault {
+        Fault {
+            method: None,
+            path: None,
+            times: None,
+            after: 0,
+            kind: self,
+        }
+    }
+}
+
+/// The faults in force.
+#[derive(Default)]
+pub struct Faults(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    faults: BTreeMap<u64, (Fault, Arc<Account>)>,
+    latency: Duration,
+    bucket: Option<(Bucket, f64, Instant)>,
+}
+
+impl Faults {
+    pub(super) fn add(&self, fault: Fault, now: Arc<Account>) {
+        let mut state = self.lock();
+        let key = state.next;
+        state.next += 1;
+        state.faults.insert(key, (fault, now));
+    }
+
+    /// Removes all faults, latency and the bucket.
+    pub fn clear(&self) {
+        *self.lock() = State::default();
+    }
+
+    /// Delays every call.
+    pub fn set_latency(&self, latency: Duration) {
+        self.lock().latency = latency;
+    }
+
+    /// Limits the rate of all calls.
+    pub fn set_bucket(&self, bucket: Option<Bucket>) {
+        self.lock().bucket = bucket.map(|bucket| (bucket, bucket.capacity, Instant::now()));
+    }
+
+    pub(super) fn latency(&self) -> Duration {
+        self.lock().latency
+    }
+
+    /// The seconds to wait when the bucket is empty; takes a token otherwise.
+    pub(super) fn throttle(&self) -> Option<u64> {
+        let mut state = self.lock();
+        let (bucket, level, filled) = state.bucket.as_mut()?;
+        let grown = filled.elapsed().as_secs_f64() * bucket.per_second;
+        *level = (*level + grown).min(bucket.capacity);
+        *filled = Instant::now();
+        if *level >= 1.0 {
+            *level -= 1.0;
+            return None;
+        }
+        Some(((1.0 - *level) / bucket.per_second).ceil().max(1.0) as u64)
+    }
+
+    /// The faults that meet a call, each counted down, with the account as it was when each was added.
+    pub(super) fn meet(
+        &self,
+        method: &str,
+        path: &str,
+        current: &Arc<Account>,
+    ) -> Vec<(Misbehaviour, Arc<Account>)> {
+        let mut state = self.lock();
+        let mut met = Vec::new();
+        state.faults.retain(|_, (fault, then)| {
+            let matches = fault
+                .method
+                .as_deref()
+                .is_none_or(|m| m.eq_ignore_ascii_case(method))
+                && fault
+                    .path
+                    .as_deref()
+                    .is_none_or(|pattern| glob(pattern, path));
+            if !matches || fault.kind == Misbehaviour::Stale && Arc::ptr_eq(then, current) {
+                return true;
+            }
+            if fault.after > 0 {
+                fault.after -= 1;
+                return true;
+            }
+            met.push((fault.kind.clone(), then.clone()));
+            match &mut fault.times {
+                None => true,
+                Some(times) => {
+                    *times = times.saturating_sub(1);
+                    *times > 0
+                }
+            }
+        });
+        met
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().expect("no holder panics")
+    }
+}
+
+fn glob(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
+            (0..=text.len()).any(|i| text.is_char_boundary(i) && glob(rest, &text[i..]))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        for (pattern, text, expected) in [
+            ("/a/b", "/a/b", true),
+            ("/a/b", "/a/b/c", false),
+            ("*/scripts/*", "/accounts/x/workers/scripts/y", true),
+            ("*/scripts", "/accounts/x/workers/scripts/y", false),
+            ("*/settings", "/s/n/settings", true),
+        ] {
+            assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn a_fault_for_two_calls_meets_two_matching_calls() {
+        let faults = Faults::default();
+        let account = Arc::new(Account::new("a", "seed"));
+        faults.add(
+            Misbehaviour::Throttled.times(2, "GET", "/x"),
+            account.clone(),
+        );
+        let met = |method, path| !faults.meet(method, path, &account).is_empty();
+        assert!(!met("PUT", "/x"));
+        assert!(!met("GET", "/y"));
+        assert!(met("GET", "/x"));
+        assert!(met("GET", "/x"));
+        assert!(!met("GET", "/x"));
+    }
+}

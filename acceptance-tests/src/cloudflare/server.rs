@@ -1,0 +1,288 @@
+//! The running thing: a listener, the account, the runtime, and what tests hold in their hands.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::account::Account;
+use super::api;
+use super::calls::{Call, Calls};
+use super::control::Action;
+use super::failure::ApiFailure;
+use super::faults::{Fault, Faults};
+use super::hosting::Hosting;
+use super::runtime::RuntimeError;
+
+/// How to start local Cloudflare.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The workerd binary.
+    pub workerd: PathBuf,
+    /// The API's port on 127.0.0.1; 0 takes a free one.
+    pub port: u16,
+    /// Where Durable Objects keep their data; a temporary folder, removed at the end, if absent. The account itself
+    /// starts empty every time.
+    pub state_dir: Option<PathBuf>,
+    /// The only API token that is accepted.
+    pub token: String,
+    /// The only account.
+    pub account_id: String,
+}
+
+impl Options {
+    /// A free port, temporary data, and a token and an account of the usual shape.
+    pub fn new(workerd: impl Into<PathBuf>) -> Self {
+        Self {
+            workerd: workerd.into(),
+            port: 0,
+            state_dir: None,
+            token: "local-cloudflare-token-0123456789abcdefghi".into(),
+            account_id: "0123456789abcdef0123456789abcdef".into(),
+        }
+    }
+}
+
+/// Why local Cloudflare did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The API's port cannot be listened on.
+    #[error("cannot listen on 127.0.0.1:{port}")]
+    Listen {
+        /// The port that was asked for.
+        port: u16,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no place for the data of Durable Objects.
+    #[error("cannot create the data folder")]
+    Folder(#[source] io::Error),
+    /// The Workers runtime does not start.
+    #[error("the Workers runtime does not start")]
+    Runtime(#[from] RuntimeError),
+}
+
+/// A running local Cloudflare. Dropping it ends everything and removes temporary data.
+pub struct LocalCloudflare {
+    cloud: Arc<Cloud>,
+    address: SocketAddr,
+    server: JoinHandle<()>,
+    _shutdown: DropGuard,
+}
+
+impl LocalCloudflare {
+    /// Starts with an empty account.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let port = options.port;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .await
+            .map_err(|source| StartError::Listen { port, source })?;
+        let address = listener
+            .local_addr()
+            .map_err(|source| StartError::Listen { port, source })?;
+        let (folder, temporary) = match &options.state_dir {
+            Some(folder) => (folder.clone(), None),
+            None => {
+                let folder = tempfile::Builder::new()
+                    .prefix("local-cloudflare-")
+                    .tempdir()
+                    .map_err(StartError::Folder)?;
+                (folder.path().to_owned(), Some(folder))
+            }
+        };
+        let disk = folder.join("durable-objects");
+        tokio::fs::create_dir_all(&disk)
+            .await
+            .map_err(StartError::Folder)?;
+        let hosting = Hosting::start(options.workerd, disk).await?;
+        let mut seed = [0; 16];
+        getrandom::fill(&mut seed).expect("the operating system has random numbers");
+        let account = Account::new(&options.account_id, hex::encode(seed));
+        let cloud = Arc::new(Cloud {
+            hosting,
+            account: Mutex::new(Arc::new(account)),
+            faults: Faults::default(),
+            calls: Calls::default(),
+            token: options.token,
+            account_id: options.account_id,
+            _folder: temporary,
+        });
+        let shutdown = CancellationToken::new();
+        let server = tokio::spawn(accept(listener, cloud.clone(), shutdown.clone()));
+        Ok(Self {
+            cloud,
+            address,
+            server,
+            _shutdown: shutdown.drop_guard(),
+        })
+    }
+
+    /// The base of the API, ending in `/client/v4`.
+    pub fn api_url(&self) -> String {
+        format!("http://{}/client/v4", self.address)
+    }
+
+    /// The base of the switches, ending in `/__local`.
+    pub fn control_url(&self) -> String {
+        format!("http://{}/__local", self.address)
+    }
+
+    /// Where a deployed Worker answers. The name resolves where `*.localhost` does; elsewhere send the request to
+    /// [`Self::workers_address`] with the header `x-local-worker: <script>`.
+    pub fn worker_url(&self, script: &str) -> String {
+        format!(
+            "http://{script}.localhost:{}",
+            self.workers_address().port()
+        )
+    }
+
+    /// Where all Workers listen.
+    pub fn workers_address(&self) -> SocketAddr {
+        self.cloud.hosting.address()
+    }
+
+    /// The API token.
+    pub fn token(&self) -> &str {
+        &self.cloud.token
+    }
+
+    /// The account id.
+    pub fn account_id(&self) -> &str {
+        &self.cloud.account_id
+    }
+
+    /// Every API call so far.
+    pub fn calls(&self) -> Vec<Call> {
+        self.cloud.calls.all()
+    }
+
+    /// Forgets the calls so far.
+    pub fn clear_calls(&self) {
+        self.cloud.calls.clear();
+    }
+
+    /// Latency, rate limit, and clearing of faults.
+    pub fn faults(&self) -> &Faults {
+        &self.cloud.faults
+    }
+
+    /// Makes calls misbehave.
+    pub fn add_fault(&self, fault: Fault) {
+        self.cloud.faults.add(fault, self.account());
+    }
+
+    /// The account as it is now.
+    pub fn account(&self) -> Arc<Account> {
+        self.cloud.account()
+    }
+
+    /// Does something to the account as another tool would.
+    pub async fn act(&self, action: Action) -> Result<(), ApiFailure> {
+        self.cloud.change(|account| action.apply(account)).await
+    }
+
+    /// Ends the server and the runtime and waits for them.
+    pub async fn stop(self) {
+        let Self {
+            cloud,
+            server,
+            _shutdown,
+            ..
+        } = self;
+        drop(_shutdown);
+        // The task ends by itself; a panic in it has been reported already.
+        let _ = server.await;
+        if let Ok(cloud) = Arc::try_unwrap(cloud) {
+            cloud.hosting.stop().await;
+        }
+    }
+}
+
+/// What all calls share. The runtime is dropped before its data folder.
+pub(super) struct Cloud {
+    pub(super) hosting: Hosting,
+    account: Mutex<Arc<Account>>,
+    pub(super) faults: Faults,
+    pub(super) calls: Calls,
+    pub(super) token: String,
+    pub(super) account_id: String,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Cloud {
+    /// The account as it is now.
+    pub(super) fn account(&self) -> Arc<Account> {
+        self.lock().clone()
+    }
+
+    /// Changes the account, all or nothing, and waits until the runtime serves the change.
+    pub(super) async fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Account) -> Result<T, ApiFailure>,
+    ) -> Result<T, ApiFailure> {
+        let (result, serving) = {
+            let mut account = self.lock();
+            let mut next = Account::clone(&account);
+            let result = change(&mut next)?;
+            let serving = next.serving;
+            *account = Arc::new(next);
+            (result, serving)
+        };
+        self.hosting
+            .serve(serving, || self.account())
+            .await
+            .map_err(|error| {
+                // The upload has been run before, so this is a fault of the runtime or of local Cloudflare.
+                ApiFailure::new(500, 10013, format!("The local runtime failed: {error}"))
+            })?;
+        Ok(result)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<Account>> {
+        self.account.lock().expect("no change panics")
+    }
+}
+
+async fn accept(listener: TcpListener, cloud: Arc<Cloud>, shutdown: CancellationToken) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => {
+                if let Ok((stream, _)) = accepted {
+                    connections.spawn(converse(stream, cloud.clone()));
+                }
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    connections.shutdown().await;
+}
+
+async fn converse(stream: TcpStream, cloud: Arc<Cloud>) {
+    // Small answers must not wait for the client's acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let cloud = cloud.clone();
+        async move {
+            // A client that goes away does not interrupt what Cloudflare does.
+            tokio::spawn(api::answer(cloud, request.map(Body::new)))
+                .await
+                .unwrap_or_else(|_| Ok(api::failed(&ApiFailure::internal())))
+        }
+    });
+    // An error here is a closed connection, by the client or by a fault.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
