@@ -146,3 +146,82 @@ fn subdomain_path<'a>(account: &'a AccountId, script: &'a ScriptName) -> [&'a st
         "subdomain",
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::server::{Server, account, json, ok, refusal, script};
+    use super::*;
+
+    #[tokio::test]
+    async fn accounts_are_read_to_the_last_page_without_a_count() {
+        let page = |ids: &str| {
+            json(
+                200,
+                &format!(
+                    r#"{{"success":true,"result":[{ids}],"result_info":{{"page":1,"per_page":2}}}}"#
+                ),
+            )
+        };
+        let server = Server::start([
+            page(r#"{"id":"a","name":"A"},{"id":"b","name":null}"#),
+            page(r#"{"id":"c"}"#),
+        ])
+        .await;
+        let accounts = server.client().accounts().await.expect("two pages");
+        let ids: Vec<&str> = accounts.iter().map(|account| account.id.as_str()).collect();
+        assert_eq!(ids, ["a", "b", "c"]);
+        let pages = [
+            "GET /accounts?page=1&per_page=50",
+            "GET /accounts?page=2&per_page=50",
+        ];
+        assert_eq!(server.asked(), pages);
+    }
+
+    #[tokio::test]
+    async fn an_account_without_a_subdomain_is_no_error() {
+        let server = Server::start([
+            ok(r#"{"subdomain":"team"}"#),
+            refusal(404, 10007, "none"),
+            ok("null"),
+            refusal(403, 10023, "workers.api.error.unauthorized"),
+        ])
+        .await;
+        let client = server.client();
+        let name = client.account_subdomain(&account()).await.expect("a name");
+        assert_eq!(name.as_deref(), Some("team"));
+        assert_eq!(
+            client.account_subdomain(&account()).await.expect("none"),
+            None
+        );
+        assert_eq!(
+            client.account_subdomain(&account()).await.expect("none"),
+            None
+        );
+        assert!(client.account_subdomain(&account()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_is_not_visible_yet_is_waited_for() {
+        let server = Server::start([
+            refusal(404, 10007, "This Worker does not exist on your account."),
+            ok(r#"{"enabled":true,"previews_enabled":false}"#),
+        ])
+        .await;
+        let set = server
+            .client()
+            .set_script_subdomain(&account(), &script("w"), true, None)
+            .await;
+        let expect = ScriptSubdomain {
+            enabled: true,
+            previews_enabled: false,
+        };
+        assert_eq!(set.expect("the second answer"), expect);
+        let request = &server.requests()[1];
+        assert!(request.starts_with("POST /client/v4/accounts/acc/workers/scripts/w/subdomain "));
+        assert!(
+            request.contains("cloudflare-workers-script-api-date: 2025-08-01"),
+            "{request}"
+        );
+        assert!(request.ends_with(r#"{"enabled":true}"#), "{request}");
+    }
+}

@@ -367,3 +367,308 @@ fn causes(error: &dyn std::error::Error) -> String {
 fn jitter() -> f64 {
     getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::server::{Reply, Server, account, client, json, ok, refusal, script};
+    use super::*;
+    use tokio_util::sync::CancellationToken;
+
+    use crate::cloudflare::upload::{Metadata, Migrations, Upload};
+    use crate::durable::MigrationTag;
+
+    fn html(status: u16) -> Reply {
+        Reply::Answer(
+            status,
+            "content-type: text/html\r\n",
+            "<html>secret</html>".to_owned(),
+        )
+    }
+
+    fn upload(migrations: bool) -> Upload {
+        let migrations = migrations.then(|| Migrations {
+            old_tag: None,
+            new_tag: MigrationTag::new("v1"),
+            new_classes: vec![],
+            new_sqlite_classes: vec![],
+            renamed_classes: vec![],
+            deleted_classes: vec![],
+        });
+        let metadata = Metadata {
+            migrations,
+            ..Metadata::default()
+        };
+        Upload {
+            metadata,
+            modules: [].into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_read_survives_every_passing_trouble() {
+        let troubles = [
+            html(502),
+            refusal(429, 0, "slow"),
+            refusal(
+                200,
+                971,
+                "Please wait and consider throttling your request speed",
+            ),
+            refusal(500, 10013, "An unknown error has occurred."),
+            refusal(403, 10000, "Authentication error"),
+            refusal(403, 10001, "Unable to authenticate request"),
+            Reply::Close,
+            Reply::Truncated("{"),
+            json(200, r#"{"success":tr"#),
+        ];
+        for trouble in troubles {
+            let server = Server::start([trouble.clone(), ok("[]")]).await;
+            let read = server.client().scripts(&account()).await;
+            assert!(read.is_ok(), "{trouble:?}: {read:?}");
+            assert_eq!(server.asked(), ["GET /accounts/acc/workers/scripts"; 2]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_does_not_pass_is_an_error_that_names_the_last_answer() {
+        for (reply, expect) in [
+            (html(502), "Rejected"),
+            (html(200), "Decode"),
+            (json(200, "[1"), "Decode"),
+            (json(200, "null"), "Decode"),
+            (json(200, r#"{"result":[]}"#), "Decode"),
+            (Reply::Close, "Transport"),
+            (refusal(429, 0, "slow"), "RateLimited"),
+        ] {
+            let server = Server::start(vec![reply; 3]).await;
+            let error = server
+                .client()
+                .scripts(&account())
+                .await
+                .expect_err("three bad answers");
+            assert!(format!("{error:?}").starts_with(expect), "{error:?}");
+            assert!(!error.to_string().contains("secret"), "{error}");
+            assert_eq!(error.failure().map(|failure| failure.attempts), Some(3));
+            assert_eq!(server.asked().len(), 3);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_not_repeated_and_carries_code_text_and_ray() {
+        let server = Server::start([refusal(400, 10021, "Uncaught Error")]).await;
+        let error = server
+            .client()
+            .upload(&account(), &script("w"), &upload(false))
+            .await
+            .expect_err("400");
+        assert_eq!(
+            error.to_string(),
+            "upload the Worker: PUT /accounts/acc/workers/scripts/w answered 400: \
+             code 10021: Uncaught Error (ray 8f-TST)"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_upload_without_migrations_is_repeated_whole() {
+        let server = Server::start([Reply::Close, html(520), ok("{}")]).await;
+        server
+            .client()
+            .upload(&account(), &script("w"), &upload(false))
+            .await
+            .expect("the third");
+        let requests = server.requests();
+        assert_eq!(requests.len(), 3);
+        for request in requests {
+            let line = "PUT /client/v4/accounts/acc/workers/scripts/w?excludeScript=true&bindings_inherit=strict HTTP/1.1";
+            assert_eq!(request.lines().next(), Some(line));
+            assert!(
+                request.contains("\r\nauthorization: Bearer t0p-secret\r\n"),
+                "{request}"
+            );
+            assert!(request.contains("user-agent: terraform-provider-cloudflare/test"));
+            assert!(!request.contains("transfer-encoding"), "{request}");
+            assert!(request.ends_with("--\r\n"), "{request}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_to_migrations_or_a_rename_is_never_repeated() {
+        let troubles = [
+            Reply::Close,
+            html(522),
+            html(200),
+            json(200, r#"{"success":true,"resu"#),
+            refusal(500, 10002, "An unknown error has occurred"),
+            refusal(429, 0, "slow"),
+        ];
+        for trouble in troubles {
+            let server = Server::start([trouble.clone(), trouble.clone()]).await;
+            let client = server.client();
+            let errors = [
+                client
+                    .upload(&account(), &script("w"), &upload(true))
+                    .await
+                    .expect_err("lost"),
+                client
+                    .rename_service(&account(), &script("a"), &script("b"))
+                    .await
+                    .expect_err("lost"),
+            ];
+            for error in errors {
+                assert!(
+                    matches!(error, ApiError::LostAnswer(_)),
+                    "{trouble:?}: {error:?}"
+                );
+                assert!(error.may_have_committed());
+            }
+            assert_eq!(server.asked().len(), 2);
+        }
+    }
+
+    #[tokio::test]
+    async fn migrations_that_are_clearly_refused_are_not_lost() {
+        let text = "Actor migration tag precondition failed, got tag '' when expected tag is 'v1'. Please make sure the tags match and try again.";
+        let server = Server::start([refusal(412, 10079, text)]).await;
+        let error = server
+            .client()
+            .upload(&account(), &script("w"), &upload(true))
+            .await
+            .expect_err("412");
+        assert!(
+            matches!(error, ApiError::MigrationTagMismatch { .. }) && !error.may_have_committed()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_that_nobody_reaches_has_committed_nothing() {
+        let server = Server::start([]).await;
+        let address = server.address;
+        drop(server);
+        tokio::task::yield_now().await;
+        let client = client(format!("http://{address}"));
+        let error = client
+            .upload(&account(), &script("w"), &upload(true))
+            .await
+            .expect_err("nobody there");
+        assert!(matches!(error, ApiError::Transport(_)), "{error:?}");
+        assert_eq!(error.failure().map(|failure| failure.attempts), Some(3));
+    }
+
+    #[tokio::test]
+    async fn stop_ends_a_request_and_says_whether_a_write_was_under_way() {
+        let stopped = |server: Server, write: bool| async move {
+            let stop = CancellationToken::new();
+            let client = server.client().with_stop(stop.clone());
+            let (account, script, upload) = (account(), script("w"), upload(true));
+            let call = async {
+                match write {
+                    true => client.upload(&account, &script, &upload).await.map(drop),
+                    false => client.scripts(&account).await.map(drop),
+                }
+            };
+            let arrival = async {
+                while server.asked().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+                stop.cancel();
+            };
+            tokio::join!(call, arrival).0.expect_err("stopped")
+        };
+        let write = stopped(Server::start([Reply::Silence]).await, true).await;
+        assert!(write.may_have_committed(), "{write:?}");
+        let read = stopped(Server::start([Reply::Silence]).await, false).await;
+        assert!(
+            matches!(
+                read,
+                ApiError::Stopped {
+                    in_flight: false,
+                    ..
+                }
+            ),
+            "{read:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_stopped_already_sends_nothing() {
+        let server = Server::start([ok("[]")]).await;
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let client = server.client().with_stop(stop);
+        let error = client.scripts(&account()).await.expect_err("stopped");
+        assert!(matches!(
+            error,
+            ApiError::Stopped {
+                in_flight: false,
+                ..
+            }
+        ));
+        assert!(client.wait("wait", Duration::from_secs(600)).await.is_err());
+        assert!(server.asked().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_not_followed() {
+        let away = Reply::Answer(302, "location: http://127.0.0.1:1/\r\n", String::new());
+        let server = Server::start([away]).await;
+        let error = server
+            .client()
+            .scripts(&account())
+            .await
+            .expect_err("a redirect");
+        assert!(matches!(error, ApiError::Rejected(_)), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn names_are_encoded_and_dots_lead_nowhere_else() {
+        let server = Server::start([ok("null")]).await;
+        let client = server.client();
+        client
+            .delete_script(&account(), &script("a/b?c#d %ü"))
+            .await
+            .expect("deleted");
+        assert_eq!(
+            server.asked(),
+            ["DELETE /accounts/acc/workers/scripts/a%2Fb%3Fc%23d%20%25%C3%BC"]
+        );
+        for name in ["", ".", ".."] {
+            let error = client
+                .delete_script(&account(), &script(name))
+                .await
+                .expect_err("no name");
+            assert!(matches!(error, ApiError::Unusable(_)), "{error:?}");
+        }
+        assert_eq!(server.asked().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn other_shapes_of_errors_are_understood() {
+        for (body, expect) in [
+            (r#"{"code":10007,"error":"gone"}"#, "NotFound"),
+            (r#"{"success":false,"errors":["text alone"]}"#, "Rejected"),
+            (
+                r#"{"success":false,"errors":null,"messages":null,"result":null}"#,
+                "Rejected",
+            ),
+            (
+                r#"{"success":false,"errors":[{"code":"10023","message":null}]}"#,
+                "Forbidden",
+            ),
+            (
+                r#"{"success":false,"errors":[{"code":1,"message":"m","error_chain":[{"code":6111,"message":"x"}]}]}"#,
+                "Unauthorized",
+            ),
+        ] {
+            let server = Server::start([json(400, body)]).await;
+            let error = server
+                .client()
+                .scripts(&account())
+                .await
+                .expect_err("a refusal");
+            assert!(
+                format!("{error:?}").starts_with(expect),
+                "{body}: {error:?}"
+            );
+        }
+    }
+}

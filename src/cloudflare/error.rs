@@ -316,3 +316,228 @@ fn tags_of_mismatch(failure: &Failure) -> (Option<MigrationTag>, Option<String>)
         .map(|tag| MigrationTag::new(&tag));
     (expected, got)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The variant's name that one status with these codes and texts becomes.
+    fn meaning(status: u16, codes: &[(i64, &str)]) -> String {
+        let codes = codes
+            .iter()
+            .map(|&(code, text)| (code, text.to_owned()))
+            .collect();
+        let failure = Failure {
+            status: Some(status),
+            codes,
+            ..Failure::default()
+        };
+        let debug = format!("{:?}", ApiError::refusal(Box::new(failure), "P"));
+        debug
+            .split(['(', ' '])
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    #[test]
+    fn recorded_refusals_get_their_meaning() {
+        let new_version = "New version of script does not export class 'C' which is depended on by existing Durable Objects. Did you forget to include it?";
+        let queue = "Cannot delete this Worker as it is a consumer for a Queue. Remove it from the Queue's consumers first, then retry.";
+        let delete = "Cannot apply --delete-class migration to class 'C' without also removing the binding that references it.";
+        let bind = "Cannot create binding for class 'C' because it is not currently configured to implement Durable Objects. Configure a migration in your configuration to add this class.";
+        let target = "class 'C' cannot be the target of more than one migration";
+        let referenced = "Cannot delete service 'X' because it is still referenced by service bindings in Workers 'Y'. Please remove bindings pointing to it and try again.";
+        let tags =
+            "You have exceeded the limit of 10 tags per Worker. Remove a tag to add another.";
+        for (status, code, text, expect) in [
+            (
+                404,
+                10007,
+                "This Worker does not exist on your account.",
+                "NotFound",
+            ),
+            (
+                404,
+                10090,
+                "workers.api.error.service_not_found",
+                "NotFound",
+            ),
+            (
+                404,
+                10092,
+                "workers.api.error.environment_not_found",
+                "NotFound",
+            ),
+            (404, 10007, "Worker has no versions", "NoVersions"),
+            (404, 10222, "none", "NoVersions"),
+            (
+                404,
+                7003,
+                "Could not route to /accounts/x, perhaps …?",
+                "NoRoute",
+            ),
+            (404, 10404, "No route for that URI", "NoRoute"),
+            (404, 10056, "binding not found", "Rejected"),
+            (404, 10066, "namespace not found", "UnknownNamespace"),
+            (403, 10000, "Authentication error", "Forbidden"),
+            (401, 10000, "Authentication error", "Unauthorized"),
+            (400, 6003, "Invalid request headers", "Unauthorized"),
+            (400, 9106, "Missing X-Auth-Key", "Unauthorized"),
+            (403, 10023, "workers.api.error.unauthorized", "Forbidden"),
+            (403, 0, tags, "TagsRefused"),
+            (400, 0, "Tag is too large", "TagsRefused"),
+            (
+                403,
+                10034,
+                "workers.api.error.email_verification_required",
+                "Rejected",
+            ),
+            (
+                400,
+                10021,
+                "Uncaught ReferenceError: x is not defined",
+                "InvalidScript",
+            ),
+            (400, 10021, target, "DuplicateMigrationTarget"),
+            (400, 10074, target, "DuplicateMigrationTarget"),
+            (
+                400,
+                10074,
+                "Cannot apply rename-class migration …",
+                "ClassState",
+            ),
+            (400, 10064, new_version, "ClassStillDependedOn"),
+            (400, 10064, queue, "QueueConsumer"),
+            (400, 10061, delete, "ClassStillBound"),
+            (400, 10061, bind, "BindingTarget"),
+            (400, 10041, "KV namespace 'ID' not found.", "BindingTarget"),
+            (
+                400,
+                10057,
+                "inherit binding 'X' is invalid",
+                "InheritedBinding",
+            ),
+            (
+                400,
+                10065,
+                "Durable Object namespace name 'x_Y' already in use.",
+                "NamespaceNameTaken",
+            ),
+            (
+                400,
+                10070,
+                "Cannot apply new-class migration …",
+                "ClassNotExported",
+            ),
+            (400, 10097, "In order to use …", "KeyValueRefused"),
+            (400, 10099, "Creating new key-value …", "KeyValueRefused"),
+            (400, 10142, referenced, "StillReferenced"),
+            (400, 19999, referenced, "StillReferenced"),
+            (
+                400,
+                10063,
+                "You need a workers.dev subdomain",
+                "NoWorkersDevSubdomain",
+            ),
+            (
+                400,
+                10016,
+                "workers.api.error.invalid_script_name",
+                "InvalidScriptName",
+            ),
+            (
+                200,
+                971,
+                "Please wait and consider throttling",
+                "RateLimited",
+            ),
+            (429, 4242, "slow down", "RateLimited"),
+            (418, 4242, "new", "Rejected"),
+        ] {
+            assert_eq!(
+                meaning(status, &[(code, text)]),
+                expect,
+                "{status} {code} {text}"
+            );
+        }
+        assert_eq!(meaning(404, &[]), "NotFound");
+        assert_eq!(meaning(403, &[]), "Forbidden");
+        assert_eq!(
+            meaning(404, &[(7003, "Could not route"), (7000, "No route")]),
+            "NoRoute"
+        );
+    }
+
+    #[test]
+    fn a_page_of_somebody_else_is_not_a_missing_worker() {
+        let detail = Some("the answer is not Cloudflare's JSON (text/html)".to_owned());
+        let failure = Failure {
+            status: Some(404),
+            detail,
+            ..Failure::default()
+        };
+        let error = ApiError::refusal(Box::new(failure), "P");
+        assert!(matches!(error, ApiError::Rejected(_)), "{error:?}");
+    }
+
+    #[track_caller]
+    fn mismatch(text: &str, expect: Option<&str>, sent: Option<&str>) {
+        let codes = vec![(10079, text.to_owned())];
+        let failure = Failure {
+            status: Some(412),
+            codes,
+            ..Failure::default()
+        };
+        let error = ApiError::refusal(Box::new(failure), "P");
+        let ApiError::MigrationTagMismatch { expected, got, .. } = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(expected.as_ref().map(MigrationTag::as_str), expect);
+        assert_eq!(got.as_deref(), sent);
+    }
+
+    #[test]
+    fn the_live_tag_is_read_from_both_forms_of_the_mismatch() {
+        let long = |got: &str, expected: &str| {
+            format!(
+                "Actor migration tag precondition failed, got tag '{got}' when expected tag is '{expected}'. Please make sure the tags match and try again."
+            )
+        };
+        mismatch(&long("", "v1"), Some("v1"), Some(""));
+        mismatch(&long("x", "it's. v2"), Some("it's. v2"), Some("x"));
+        mismatch(&long("v1", ""), None, Some("v1"));
+        mismatch(
+            "Migration tag precondition failed; current tag is v1",
+            Some("v1"),
+            None,
+        );
+        mismatch(
+            "Migration tag precondition failed; current tag is 'v1'",
+            Some("v1"),
+            None,
+        );
+        mismatch("something new", None, None);
+    }
+
+    #[test]
+    fn a_failure_says_what_was_tried_and_what_cloudflare_said() {
+        let failure = Failure {
+            operation: "upload the Worker",
+            method: "PUT",
+            path: "/accounts/a/workers/scripts/w".to_owned(),
+            status: Some(403),
+            codes: vec![(10023, "workers.api.error.unauthorized".to_owned())],
+            ray: Some("8f1".to_owned()),
+            detail: None,
+            attempts: 2,
+        };
+        let error = ApiError::refusal(Box::new(failure), "Workers Scripts: Edit");
+        assert_eq!(
+            error.to_string(),
+            "upload the Worker: PUT /accounts/a/workers/scripts/w answered 403: code 10023: \
+             workers.api.error.unauthorized (after 2 attempts) (ray 8f1); the credentials need \
+             the permission \"Workers Scripts: Edit\" on this account"
+        );
+    }
+}

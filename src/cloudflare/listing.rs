@@ -141,3 +141,80 @@ impl<'a> Listings<'a> {
         outcome
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::server::{Reply, Server, account, ok, refusal};
+    use super::*;
+
+    #[tokio::test]
+    async fn parallel_readers_share_one_request_and_later_ones_its_answer() {
+        let server = Server::start([ok(r#"[{"id":"w"}]"#)]).await;
+        let client = server.client();
+        let read = || async {
+            client
+                .listings()
+                .scripts(&account())
+                .await
+                .expect("a list")
+                .len()
+        };
+        assert_eq!(tokio::join!(read(), read(), read()), (1, 1, 1));
+        assert_eq!(read().await, 1);
+        assert_eq!(server.asked().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_error_reaches_all_who_wait_and_is_not_kept() {
+        let no = refusal(403, 10023, "workers.api.error.unauthorized");
+        let server = Server::start([no, ok(r#"{"subdomain":"team"}"#)]).await;
+        let client = server.client();
+        let (account, listings) = (account(), client.listings());
+        let (a, b) = tokio::join!(
+            listings.account_subdomain(&account),
+            listings.account_subdomain(&account)
+        );
+        assert!(a.is_err() && b.is_err());
+        assert_eq!(server.asked().len(), 1);
+        let name = listings
+            .account_subdomain(&account)
+            .await
+            .expect("a second look");
+        assert_eq!(name.as_deref(), Some("team"));
+    }
+
+    #[tokio::test]
+    async fn a_write_makes_the_next_reader_look_again() {
+        let server = Server::start([ok("[]"), ok(r#"[{"id":"n"}]"#)]).await;
+        let client = server.client();
+        let (account, listings) = (account(), client.listings());
+        assert_eq!(
+            listings.namespaces(&account).await.expect("a list").len(),
+            0
+        );
+        listings.invalidate(&account);
+        assert_eq!(
+            listings.namespaces(&account).await.expect("a list").len(),
+            1
+        );
+    }
+
+    #[tokio::test]
+    async fn stopping_one_reader_does_not_stop_the_others() {
+        let server = Server::start([Reply::Close, ok("[]")]).await;
+        let stop = CancellationToken::new();
+        let (one, other) = (server.client().with_stop(stop.clone()), server.client());
+        let other = Client {
+            shared: Arc::clone(&one.shared),
+            stop: other.stop,
+        };
+        let account = account();
+        let (first, second, ()) = tokio::join!(
+            async { one.listings().scripts(&account).await },
+            async { other.listings().scripts(&account).await },
+            async { stop.cancel() },
+        );
+        assert!(matches!(first, Err(ApiError::Stopped { .. })), "{first:?}");
+        assert!(second.is_ok(), "{second:?}");
+    }
+}

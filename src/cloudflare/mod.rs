@@ -225,3 +225,63 @@ fn authentication(credentials: &Credentials) -> Result<HeaderMap, ApiError> {
     }
     Ok(headers)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configuration(base_url: &str, token: &str) -> Configuration {
+        Configuration {
+            base_url: base_url.to_owned(),
+            credentials: Credentials::ApiToken(token.to_owned().into()),
+            max_retries: MAX_RETRIES,
+            user_agent: "test".to_owned(),
+        }
+    }
+
+    #[test]
+    fn unusable_configurations_are_refused_without_repeating_secrets() {
+        for (base_url, token) in [
+            ("api.cloudflare.com", "t0p"),
+            ("ftp://host/", "t0p"),
+            ("https://host/?t0p", "t0p"),
+            ("https://user:t0p@host/", "t0p"),
+            (BASE_URL, ""),
+            (BASE_URL, "t0p\n"),
+            (BASE_URL, "t0pä"),
+        ] {
+            let error = Client::new(configuration(base_url, token)).expect_err("unusable");
+            assert!(
+                matches!(error, ApiError::Unusable(_)),
+                "{base_url}: {error:?}"
+            );
+            assert!(!error.to_string().contains("t0p"), "{error}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_prints_shows_the_token() {
+        let configuration = configuration(BASE_URL, "t0p");
+        let shown = format!("{configuration:?}");
+        let client = Client::new(configuration).expect("usable");
+        assert!(!format!("{shown}{client:?}").contains("t0p"));
+        assert!(
+            client.shared.http.get().is_none(),
+            "nothing is built before the first request"
+        );
+    }
+
+    #[test]
+    fn only_a_server_on_this_machine_has_no_budget() {
+        for (base_url, limited) in [
+            (BASE_URL, true),
+            ("http://127.0.0.1:8787/client/v4", false),
+            ("http://[::1]:8787/client/v4/", false),
+            ("http://localhost:1", false),
+            ("http://localhost.example.com", true),
+        ] {
+            let client = Client::new(configuration(base_url, "t")).expect("usable");
+            assert_eq!(client.shared.budget.is_some(), limited, "{base_url}");
+        }
+    }
+}

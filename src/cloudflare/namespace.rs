@@ -224,3 +224,176 @@ impl Client {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::server::{Server, account, json, ok, refusal, script};
+    use super::*;
+
+    /// A page of namespaces numbered from `from` to below `to`, and what is said about pages.
+    fn page(from: usize, to: usize, info: &str) -> super::super::server::Reply {
+        let entries: Vec<String> = (from..to)
+            .map(|n| format!(r#"{{"id":"n{n}","name":"w_C{n}","script":"w","class":"C{n}","use_sqlite":true}}"#))
+            .collect();
+        let list = entries.join(",");
+        json(
+            200,
+            &format!(r#"{{"success":true,"result":[{list}],"result_info":{{{info}}}}}"#),
+        )
+    }
+
+    #[tokio::test]
+    async fn namespaces_are_read_to_the_last_page() {
+        let info = r#""per_page":2,"total_count":5"#;
+        let server = Server::start([page(0, 2, info), page(2, 4, info), page(4, 5, info)]).await;
+        let namespaces = server
+            .client()
+            .namespaces(&account())
+            .await
+            .expect("three pages");
+        assert_eq!(namespaces.len(), 5);
+        assert_eq!(
+            namespaces[4].class.as_ref().map(ClassName::as_str),
+            Some("C4")
+        );
+        assert_eq!(namespaces[4].storage, Storage::Sqlite);
+        let path = "GET /accounts/acc/workers/durable_objects/namespaces";
+        let pages = [1, 2, 3].map(|n| format!("{path}?page={n}&per_page=1000"));
+        assert_eq!(server.asked(), pages);
+    }
+
+    #[tokio::test]
+    async fn a_full_last_page_and_a_missing_count_are_no_trouble() {
+        let full = r#""per_page":2,"total_count":2"#;
+        let server = Server::start([page(0, 2, full), page(2, 2, full)]).await;
+        assert_eq!(
+            server
+                .client()
+                .namespaces(&account())
+                .await
+                .expect("two pages")
+                .len(),
+            2
+        );
+        let server = Server::start([page(0, 3, "")]).await;
+        assert_eq!(
+            server
+                .client()
+                .namespaces(&account())
+                .await
+                .expect("one page")
+                .len(),
+            3
+        );
+    }
+
+    #[tokio::test]
+    async fn a_listing_that_changes_between_pages_is_read_again() {
+        let before = r#""per_page":2,"total_count":4"#;
+        let after = r#""per_page":2,"total_count":3"#;
+        let server = Server::start([
+            page(0, 2, before),
+            page(3, 4, after),
+            page(1, 3, after),
+            page(3, 4, after),
+        ])
+        .await;
+        let namespaces = server
+            .client()
+            .namespaces(&account())
+            .await
+            .expect("the second reading");
+        let ids: Vec<&str> = namespaces
+            .iter()
+            .map(|namespace| namespace.id.as_str())
+            .collect();
+        assert_eq!(ids, ["n1", "n2", "n3"]);
+    }
+
+    #[tokio::test]
+    async fn a_listing_that_ends_too_early_is_an_error_and_not_fewer_namespaces() {
+        let info = r#""per_page":2,"total_count":5"#;
+        let server = Server::start([page(0, 2, info), page(0, 0, info)]).await;
+        let error = server
+            .client()
+            .namespaces(&account())
+            .await
+            .expect_err("three are missing");
+        assert!(matches!(error, ApiError::Decode(_)), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn very_old_namespaces_have_no_script_and_class() {
+        let server = Server::start([ok(r#"[{"id":"n","name":"x"}]"#)]).await;
+        let namespaces = server.client().namespaces(&account()).await.expect("one");
+        assert!(namespaces[0].script.is_none() && namespaces[0].class.is_none());
+    }
+
+    #[track_caller]
+    fn check(found: Result<Objects, ApiError>, stored: usize, more: bool) {
+        assert_eq!(found.expect("an answer"), Objects { stored, more });
+    }
+
+    #[tokio::test]
+    async fn only_objects_with_data_count_and_either_cursor_means_more() {
+        let objects = r#"[{"id":"a","hasStoredData":true},{"id":"b","hasStoredData":false}]"#;
+        let answer = |info: &str| {
+            json(
+                200,
+                &format!(r#"{{"success":true,"result":{objects},"result_info":{info}}}"#),
+            )
+        };
+        let server = Server::start([
+            answer(r#"{"cursor":"","cursors":{"after":""}}"#),
+            answer(r#"{"cursor":"x"}"#),
+            answer(r#"{"cursors":{"after":"x"}}"#),
+            ok(r#"[{"id":"who knows"}]"#),
+            ok("[]"),
+            refusal(404, 10066, "namespace not found"),
+            ok("null"),
+        ])
+        .await;
+        let client = server.client();
+        let id = NamespaceId::new("abc");
+        let look = || async { client.objects(&account(), &id).await };
+        check(look().await, 1, false);
+        check(look().await, 1, true);
+        check(look().await, 1, true);
+        check(look().await, 1, false);
+        check(look().await, 0, false);
+        let unknown = look().await.expect_err("no such namespace");
+        assert!(
+            matches!(unknown, ApiError::UnknownNamespace(_)),
+            "{unknown:?}"
+        );
+        let null = look().await.expect_err("no list");
+        assert!(matches!(null, ApiError::Decode(_)), "{null:?}");
+        let path = "GET /accounts/acc/workers/durable_objects/namespaces/abc/objects?limit=1000";
+        assert_eq!(server.asked()[0], path);
+    }
+
+    #[tokio::test]
+    async fn references_name_who_binds() {
+        let full = r#"{"services":{"incoming":[{"name":"UP","service":"front","environment":"production"}],"outgoing":[],"pages_function":false},
+            "durable_objects":[{"service":"other","environment":"production","name":"ROOM","durable_object_namespace_id":"n1","durable_object_namespace_name":"w_Room"}],
+            "dispatch_outbounds":[]}"#;
+        let server = Server::start([ok(full), ok("{}")]).await;
+        let client = server.client();
+        let references = client
+            .references(&account(), &script("w"))
+            .await
+            .expect("an answer");
+        assert_eq!(references.services[0].service, "front");
+        assert_eq!(references.durable_objects[0].service, "other");
+        let id = references.durable_objects[0]
+            .namespace_id
+            .as_ref()
+            .map(NamespaceId::as_str);
+        assert_eq!(id, Some("n1"));
+        let none = client
+            .references(&account(), &script("w"))
+            .await
+            .expect("an answer");
+        assert_eq!(none, References::default());
+    }
+}

@@ -170,3 +170,135 @@ impl Budget {
         state.closed_until = Some(state.closed_until.map_or(until, |old| old.max(until)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, code: i64) -> Attempt {
+        let codes = vec![(code, "text".to_owned())];
+        let failure = Box::new(Failure {
+            status: Some(status),
+            codes,
+            ..Failure::default()
+        });
+        Attempt {
+            trouble: Trouble::Refused,
+            failure,
+            retry_after: None,
+        }
+    }
+
+    #[test]
+    fn waits_double_up_to_a_limit_and_are_spread() {
+        let policy = Policy::new(9);
+        let wait = |attempts, jitter| policy.wait(attempts, true, &refused(503, 0), jitter);
+        let ms = |ms| Some(Duration::from_millis(ms));
+        assert_eq!(wait(1, 1.0), ms(500));
+        assert_eq!(wait(1, 0.0), ms(250));
+        assert_eq!(wait(2, 1.0), ms(1000));
+        assert_eq!(wait(5, 1.0), ms(8000));
+        assert_eq!(wait(9, 1.0), ms(8000));
+        assert_eq!(wait(10, 1.0), None);
+    }
+
+    #[test]
+    fn only_what_can_pass_is_repeated() {
+        let policy = Policy::new(4);
+        let again =
+            |repeatable, attempt: &Attempt| policy.wait(1, repeatable, attempt, 0.5).is_some();
+        for (status, code) in [
+            (429, 0),
+            (200, 971),
+            (500, 10013),
+            (500, 10002),
+            (409, 10035),
+            (522, 0),
+            (408, 0),
+        ] {
+            assert!(again(true, &refused(status, code)), "{status} {code}");
+            assert!(!again(false, &refused(status, code)), "{status} {code}");
+        }
+        for (status, code) in [
+            (400, 10021),
+            (404, 10007),
+            (412, 10079),
+            (403, 10023),
+            (400, 10061),
+        ] {
+            assert!(!again(true, &refused(status, code)), "{status} {code}");
+        }
+        let trouble = |trouble| Attempt {
+            trouble,
+            ..refused(0, 0)
+        };
+        assert!(
+            again(false, &trouble(Trouble::NotSent)),
+            "nobody has seen the request"
+        );
+        assert!(!again(false, &trouble(Trouble::NoAnswer)));
+        assert!(again(true, &trouble(Trouble::NoAnswer)));
+    }
+
+    #[test]
+    fn the_first_authentication_error_gets_a_second_chance() {
+        let policy = Policy::new(4);
+        assert!(policy.wait(1, false, &refused(403, 10000), 0.5).is_some());
+        assert!(policy.wait(2, true, &refused(403, 10000), 0.5).is_none());
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_has_a_limit() {
+        let now = httpdate::parse_http_date("Tue, 24 Nov 2026 10:00:00 GMT").expect("a date");
+        let seconds = |header| retry_after(header, now).map(|wait| wait.as_secs());
+        assert_eq!(seconds("7"), Some(7));
+        assert_eq!(seconds("Tue, 24 Nov 2026 10:00:30 GMT"), Some(30));
+        assert_eq!(seconds("Tue, 24 Nov 2026 09:00:00 GMT"), Some(0));
+        assert_eq!(seconds("soon"), None);
+        assert_eq!(seconds("-5"), None);
+
+        let asked = |seconds| Some(Duration::from_secs(seconds));
+        let wait = |retry_after| {
+            Policy::new(4).wait(
+                1,
+                true,
+                &Attempt {
+                    retry_after,
+                    ..refused(429, 0)
+                },
+                1.0,
+            )
+        };
+        assert_eq!(wait(asked(7)), asked(7));
+        assert_eq!(wait(asked(0)), Some(Duration::from_millis(500)));
+        assert_eq!(wait(asked(86_400)), Some(LONGEST_RETRY_AFTER));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hundreds_of_calls_pass_at_once_and_five_minutes_never_see_more_than_the_limit() {
+        let budget = Budget::new();
+        let start = Instant::now();
+        for _ in 0..600 {
+            budget.take().await;
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        for _ in 600..1200 {
+            budget.take().await;
+        }
+        assert!(
+            start.elapsed() >= Duration::from_secs(299),
+            "{:?}",
+            start.elapsed()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_that_one_call_met_holds_every_call_back() {
+        let budget = Budget::new();
+        let start = Instant::now();
+        budget.close_for(Duration::from_secs(40));
+        budget.close_for(Duration::from_secs(3));
+        budget.take().await;
+        assert!(start.elapsed() >= Duration::from_secs(40));
+    }
+}

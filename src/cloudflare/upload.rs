@@ -87,6 +87,18 @@ pub struct Metadata {
     pub carried: Map<String, Value>,
 }
 
+/// The fields that [`Metadata::carried`] must not hold.
+const FIELDS: [&str; 8] = [
+    "main_module",
+    "compatibility_date",
+    "compatibility_flags",
+    "bindings",
+    "migrations",
+    "tags",
+    "keep_bindings",
+    "keep_assets",
+];
+
 /// Changes of classes in one step, guarded by the lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Migrations {
@@ -312,58 +324,82 @@ pub(super) struct Form {
 impl Upload {
     /// The form to send, under a boundary that nobody can foresee.
     pub(super) fn form(&self) -> Result<Form, InvalidUpload> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|error| InvalidUpload::Metadata(error.to_string()))?;
-        self.form_with(format!("module-{}", hex::encode(random)))
+        self.form_with(boundary()?)
     }
 
     fn form_with(&self, boundary: String) -> Result<Form, InvalidUpload> {
-        let metadata = self.metadata.to_json()?;
-        let head = |name: &str, file: &str, kind: &str| {
-            format!(
-                "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\
-                 Content-Type: {kind}\r\n\r\n"
-            )
-        };
-        let mut chunks = vec![
-            Bytes::from(head("metadata", "", "application/json")),
-            Bytes::from(metadata),
-            Bytes::from_static(b"\r\n"),
-        ];
-        let mut names = HashSet::new();
-        for Module {
-            name,
-            content_type,
-            body,
-        } in self.modules.iter()
-        {
-            let breaks = |text: &str| {
-                text.is_empty()
-                    || text
-                        .chars()
-                        .any(|c| c.is_control() || matches!(c, '"' | '\\'))
-            };
-            if breaks(name) || breaks(content_type) || name == "metadata" {
-                return Err(InvalidUpload::Module(name.clone()));
-            }
-            if !names.insert(name) {
-                return Err(InvalidUpload::Twice(name.clone()));
-            }
-            let file = format!("; filename=\"{name}\"");
-            chunks.push(Bytes::from(head(name, &file, content_type)));
-            chunks.push(body.clone());
-            chunks.push(Bytes::from_static(b"\r\n"));
-        }
-        chunks.push(Bytes::from(format!("--{boundary}--\r\n")));
-        Ok(Form {
-            boundary,
-            chunks: chunks.into(),
-        })
+        form("metadata", &self.metadata, &self.modules, boundary)
     }
 }
 
+/// A form of one JSON part named `first` and one part for each module.
+fn form(
+    first: &str,
+    metadata: &Metadata,
+    modules: &[Module],
+    boundary: String,
+) -> Result<Form, InvalidUpload> {
+    let head = |name: &str, file: &str, kind: &str| {
+        format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\
+             Content-Type: {kind}\r\n\r\n"
+        )
+    };
+    let mut chunks = vec![
+        Bytes::from(head(first, "", "application/json")),
+        Bytes::from(metadata.to_json()?),
+        Bytes::from_static(b"\r\n"),
+    ];
+    let mut names = HashSet::new();
+    for Module {
+        name,
+        content_type,
+        body,
+    } in modules
+    {
+        let breaks = |text: &str| {
+            text.is_empty()
+                || text
+                    .chars()
+                    .any(|c| c.is_control() || matches!(c, '"' | '\\'))
+        };
+        if breaks(name) || breaks(content_type) || name == first {
+            return Err(InvalidUpload::Module(name.clone()));
+        }
+        if !names.insert(name) {
+            return Err(InvalidUpload::Twice(name.clone()));
+        }
+        let file = format!("; filename=\"{name}\"");
+        chunks.push(Bytes::from(head(name, &file, content_type)));
+        chunks.push(body.clone());
+        chunks.push(Bytes::from_static(b"\r\n"));
+    }
+    chunks.push(Bytes::from(format!("--{boundary}--\r\n")));
+    Ok(Form {
+        boundary,
+        chunks: chunks.into(),
+    })
+}
+
+fn boundary() -> Result<String, InvalidUpload> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| InvalidUpload::Metadata(error.to_string()))?;
+    Ok(format!("part-{}", hex::encode(random)))
+}
+
 impl Metadata {
+    /// The form of a change of settings without code.
+    pub(super) fn settings_form(&self) -> Result<Form, InvalidUpload> {
+        form("settings", self, &[], boundary()?)
+    }
+
     fn to_json(&self) -> Result<String, InvalidUpload> {
+        if let Some(name) = FIELDS
+            .into_iter()
+            .find(|&name| self.carried.contains_key(name))
+        {
+            return Err(InvalidUpload::Metadata(format!("`{name}` is there twice")));
+        }
         serde_json::to_string(self).map_err(|error| InvalidUpload::Metadata(error.to_string()))
     }
 }
@@ -381,5 +417,233 @@ impl Form {
         let chunks: Vec<Result<Bytes, std::convert::Infallible>> =
             self.chunks.iter().cloned().map(Ok).collect();
         reqwest::Body::wrap_stream(futures_util::stream::iter(chunks))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn metadata() -> Metadata {
+        let class = ClassName::from_api;
+        let script = ScriptName::from_api;
+        let text = str::to_owned;
+        let other = json!({ "type": "ratelimit", "name": "RL", "simple": { "limit": 12.50 } });
+        let carried = json!({ "logpush": true, "limits": { "cpu_ms": 50 } });
+        Metadata {
+            main_module: Some(text("index.js")),
+            compatibility_date: Some(text("2026-11-01")),
+            compatibility_flags: vec![text("nodejs_compat")],
+            bindings: vec![
+                Binding::DurableObjectNamespace {
+                    name: text("ROOM"),
+                    class_name: Some(class("Room")),
+                    script_name: None,
+                    namespace_id: None,
+                    environment: None,
+                },
+                Binding::DurableObjectNamespace {
+                    name: text("FAR"),
+                    class_name: Some(class("Far")),
+                    script_name: Some(script("host")),
+                    namespace_id: None,
+                    environment: Some(text("production")),
+                },
+                Binding::PlainText {
+                    name: text("A"),
+                    text: text("b"),
+                },
+                Binding::Json {
+                    name: text("J"),
+                    json: json!({ "n": 1 }),
+                },
+                Binding::SecretText {
+                    name: text("S"),
+                    text: text("hush").into(),
+                },
+                Binding::Service {
+                    name: text("UP"),
+                    service: text("other"),
+                    environment: None,
+                    entrypoint: Some(text("Api")),
+                },
+                Binding::KvNamespace {
+                    name: text("KV"),
+                    namespace_id: text("k"),
+                },
+                Binding::R2Bucket {
+                    name: text("R2"),
+                    bucket_name: text("b"),
+                    jurisdiction: None,
+                },
+                Binding::d1("DB", "d"),
+                Binding::Queue {
+                    name: text("Q"),
+                    queue_name: text("q"),
+                    delivery_delay: Some(5),
+                },
+                Binding::Inherit {
+                    name: text("I"),
+                    old_name: None,
+                },
+                Binding::Other(other.as_object().expect("an object").clone()),
+            ],
+            migrations: Some(Migrations {
+                old_tag: Some(MigrationTag::new("v1")),
+                new_tag: MigrationTag::new("v2"),
+                new_classes: vec![],
+                new_sqlite_classes: vec![class("Room")],
+                renamed_classes: vec![RenamedClass {
+                    from: class("A"),
+                    to: class("B"),
+                }],
+                deleted_classes: vec![class("Gone")],
+            }),
+            tags: vec![text("team:x")],
+            keep_bindings: vec![text("secret_text")],
+            keep_assets: true,
+            carried: carried.as_object().expect("an object").clone(),
+        }
+    }
+
+    #[test]
+    fn the_metadata_is_exactly_what_cloudflare_documents() {
+        let expect = concat!(
+            r#"{"main_module":"index.js","compatibility_date":"2026-11-01","compatibility_flags":["nodejs_compat"],"#,
+            r#""bindings":[{"type":"durable_object_namespace","name":"ROOM","class_name":"Room"},"#,
+            r#"{"type":"durable_object_namespace","name":"FAR","class_name":"Far","script_name":"host","environment":"production"},"#,
+            r#"{"type":"plain_text","name":"A","text":"b"},"#,
+            r#"{"type":"json","name":"J","json":{"n":1}},"#,
+            r#"{"type":"secret_text","name":"S","text":"hush"},"#,
+            r#"{"type":"service","name":"UP","service":"other","entrypoint":"Api"},"#,
+            r#"{"type":"kv_namespace","name":"KV","namespace_id":"k"},"#,
+            r#"{"type":"r2_bucket","name":"R2","bucket_name":"b"},"#,
+            r#"{"type":"d1","name":"DB","database_id":"d","id":"d"},"#,
+            r#"{"type":"queue","name":"Q","queue_name":"q","delivery_delay":5},"#,
+            r#"{"type":"inherit","name":"I"},"#,
+            r#"{"name":"RL","simple":{"limit":12.5},"type":"ratelimit"}],"#,
+            r#""migrations":{"old_tag":"v1","new_tag":"v2","new_sqlite_classes":["Room"],"#,
+            r#""renamed_classes":[{"from":"A","to":"B"}],"deleted_classes":["Gone"]},"#,
+            r#""tags":["team:x"],"keep_bindings":["secret_text"],"keep_assets":true,"#,
+            r#""limits":{"cpu_ms":50},"logpush":true}"#,
+        );
+        assert_eq!(metadata().to_json().expect("plain JSON"), expect);
+    }
+
+    #[test]
+    fn the_planners_migration_keeps_its_directions() {
+        let class = ClassName::from_api;
+        let migration = Migration {
+            old_tag: None,
+            new_tag: MigrationTag::new("t"),
+            new_sqlite_classes: vec![class("New")],
+            new_classes: vec![class("Kv")],
+            renamed: vec![(class("From"), class("To"))],
+            deleted: vec![class("Gone")],
+            owned: vec![],
+        };
+        let json = serde_json::to_string(&Migrations::from(&migration)).expect("plain JSON");
+        let expect = concat!(
+            r#"{"new_tag":"t","new_classes":["Kv"],"new_sqlite_classes":["New"],"#,
+            r#""renamed_classes":[{"from":"From","to":"To"}],"deleted_classes":["Gone"]}"#,
+        );
+        assert_eq!(json, expect);
+    }
+
+    #[test]
+    fn an_upload_without_class_changes_has_no_migrations_field() {
+        let json = Metadata::default().to_json().expect("plain JSON");
+        assert_eq!(
+            json,
+            r#"{"compatibility_flags":[],"bindings":[],"tags":[]}"#
+        );
+    }
+
+    #[test]
+    fn a_carried_setting_cannot_replace_a_field() {
+        let mut metadata = metadata();
+        metadata.carried.insert("bindings".to_owned(), json!([]));
+        assert!(matches!(
+            metadata.to_json(),
+            Err(InvalidUpload::Metadata(_))
+        ));
+    }
+
+    fn upload(modules: &[(&str, &str, &'static str)]) -> Upload {
+        let module = |&(name, kind, body): &(&str, &str, &'static str)| Module {
+            name: name.to_owned(),
+            content_type: kind.to_owned(),
+            body: Bytes::from_static(body.as_bytes()),
+        };
+        Upload {
+            metadata: Metadata::default(),
+            modules: modules.iter().map(module).collect(),
+        }
+    }
+
+    #[test]
+    fn each_module_is_a_part_named_like_it() {
+        let upload = upload(&[
+            (
+                "worker.js",
+                "application/javascript+module",
+                "export default {}",
+            ),
+            ("lib/ä.txt", "text/plain", "--B\r\n"),
+        ]);
+        let form = upload.form_with("B".to_owned()).expect("good names");
+        let text: String = form
+            .chunks
+            .iter()
+            .map(|chunk| String::from_utf8_lossy(chunk).into_owned())
+            .collect();
+        let expect = "--B\r\n\
+            Content-Disposition: form-data; name=\"metadata\"\r\n\
+            Content-Type: application/json\r\n\r\n\
+            {\"compatibility_flags\":[],\"bindings\":[],\"tags\":[]}\r\n\
+            --B\r\n\
+            Content-Disposition: form-data; name=\"worker.js\"; filename=\"worker.js\"\r\n\
+            Content-Type: application/javascript+module\r\n\r\n\
+            export default {}\r\n\
+            --B\r\n\
+            Content-Disposition: form-data; name=\"lib/ä.txt\"; filename=\"lib/ä.txt\"\r\n\
+            Content-Type: text/plain\r\n\r\n\
+            --B\r\n\r\n\
+            --B--\r\n";
+        assert_eq!(text, expect);
+        assert_eq!(form.length(), expect.len() as u64);
+        assert_eq!(form.content_type(), "multipart/form-data; boundary=B");
+        let shared = form
+            .chunks
+            .iter()
+            .any(|chunk| chunk.as_ptr() == upload.modules[0].body.as_ptr());
+        assert!(shared, "module bodies are not copied");
+    }
+
+    #[test]
+    fn names_that_would_break_the_form_are_refused() {
+        for name in ["", "a\"b", "a\r\nb", "a\\b", "metadata", "a\0"] {
+            let form = upload(&[(name, "text/plain", "x")]).form();
+            assert!(matches!(form, Err(InvalidUpload::Module(_))), "{name:?}");
+        }
+        let form = upload(&[("a", "text/plain\r\nX: y", "x")]).form();
+        assert!(matches!(form, Err(InvalidUpload::Module(_))));
+        let form = upload(&[("a", "text/plain", "x"), ("a", "text/plain", "y")]).form();
+        assert!(matches!(form, Err(InvalidUpload::Twice(_))));
+    }
+
+    #[test]
+    fn secrets_and_code_stay_out_of_debug_output() {
+        let upload = Upload {
+            metadata: metadata(),
+            ..upload(&[("a", "text/plain", "the code")])
+        };
+        let debug = format!("{upload:?}");
+        assert!(
+            !debug.contains("hush") && !debug.contains("the code"),
+            "{debug}"
+        );
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::call::{Body, Call};
-use super::upload::{Upload, Uploaded};
+use super::upload::{Metadata, Upload, Uploaded};
 use super::{AccountId, ApiError, Client};
 use crate::durable::{MigrationTag, ScriptName};
 
@@ -278,6 +278,30 @@ impl Client {
         Ok(())
     }
 
+    /// Makes a new version of the same code with other bindings and settings.
+    ///
+    /// With migrations a lost answer is never repeated blindly, as in [`Client::upload`].
+    pub async fn patch_settings(
+        &self,
+        account: &AccountId,
+        script: &ScriptName,
+        settings: &Metadata,
+    ) -> Result<(), ApiError> {
+        let form = settings
+            .settings_form()
+            .map_err(|error| ApiError::Unusable(error.to_string()))?;
+        let path = script_path(account, script, "settings");
+        let call = Call::write(
+            "change bindings and settings of the Worker",
+            Method::PATCH,
+            &path,
+        )?
+        .repeatable(settings.migrations.is_none())
+        .body(Body::Form(form));
+        self.send(&call).await?;
+        Ok(())
+    }
+
     /// Creates the Worker or its next version, and migrates its classes.
     ///
     /// With migrations a lost answer is never repeated blindly: it is [`ApiError::LostAnswer`],
@@ -367,4 +391,187 @@ fn has_entries(exports: Option<&Value>) -> bool {
     exports
         .and_then(Value::as_object)
         .is_some_and(|map| !map.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::server::{Server, account, ok, refusal, script};
+    use super::*;
+
+    const SERVICE: &str = r#"{"id":"chat","default_environment":{"environment":"production",
+        "script":{"id":"chat","tag":"9f0c","tags":["a"],"etag":"13a3","handlers":["fetch"],"migration_tag":"v3",
+        "compatibility_date":"2026-10-01","compatibility_flags":[],"last_deployed_from":"wrangler","tail_consumers":null,
+        "has_assets":false,"has_modules":true}},"environments":[]}"#;
+
+    #[tokio::test]
+    async fn a_service_is_there_or_clearly_missing() {
+        let server = Server::start([
+            ok(SERVICE),
+            refusal(404, 10090, "workers.api.error.service_not_found"),
+            refusal(
+                404,
+                7003,
+                "Could not route to /accounts/acc, perhaps your object identifier is invalid?",
+            ),
+            ok("null"),
+            ok(r#"{"default_environment":{"script":{"id":"chat","tags":null}}}"#),
+        ])
+        .await;
+        let client = server.client();
+        let read = || async { client.service(&account(), &script("chat")).await };
+        let service = read().await.expect("an answer").expect("a Worker");
+        assert_eq!(service.worker_id, "9f0c");
+        assert_eq!(service.migration_tag, Some(MigrationTag::new("v3")));
+        assert_eq!(service.last_deployed_from.as_deref(), Some("wrangler"));
+        assert_eq!(read().await.expect("missing"), None);
+        let no_route = read().await.expect_err("not the same as missing");
+        assert!(matches!(no_route, ApiError::NoRoute(_)), "{no_route:?}");
+        for _ in 0..2 {
+            let shapeless = read().await.expect_err("a Worker without an identity");
+            assert!(matches!(shapeless, ApiError::Decode(_)), "{shapeless:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn listed_workers_have_name_identity_and_lock() {
+        let server = Server::start([ok(
+            r#"[{"id":"a","tag":"1","tags":null,"etag":"e","migration_tag":"","modified_on":"2026","future":7},
+                {"id":"b","exports":{"Room":{"type":"durable-object"}}}]"#,
+        )])
+        .await;
+        let scripts = server.client().scripts(&account()).await.expect("a list");
+        assert_eq!(scripts[0].worker_id.as_deref(), Some("1"));
+        assert_eq!(scripts[0].migration_tag, None);
+        assert!(!scripts[0].uses_exports && scripts[1].uses_exports);
+    }
+
+    #[tokio::test]
+    async fn settings_keep_what_is_not_known_and_are_waited_for() {
+        let settings = r#"{"bindings":[{"name":"S","type":"secret_text"},{"name":"N","type":"new","n":1.10}],
+            "compatibility_date":"2026-10-01","compatibility_flags":null,"tags":["t"],"logpush":false,"limits":{},
+            "placement":{"mode":"smart","status":"SUCCESS","last_analyzed_at":"2026"},"tail_consumers":null,
+            "observability":{"enabled":true,"head_sampling_rate":0.10},"usage_model":"standard"}"#;
+        let early = refusal(404, 10007, "This Worker has no versions");
+        let server = Server::start([early.clone(), ok(settings)]).await;
+        let settings = server
+            .client()
+            .settings(&account(), &script("w"))
+            .await
+            .expect("settings");
+        assert_eq!(settings.bindings[1]["n"].to_string(), "1.10");
+        assert_eq!(settings.raw["usage_model"], "standard");
+        assert!(!settings.uses_exports());
+        assert_eq!(
+            Value::Object(settings.carried()).to_string(),
+            r#"{"logpush":false,"observability":{"enabled":true,"head_sampling_rate":0.10},"placement":{"mode":"smart"}}"#
+        );
+
+        let server = Server::start(vec![early; LOOKS as usize]).await;
+        let never = server
+            .client()
+            .settings(&account(), &script("w"))
+            .await
+            .expect_err("never");
+        assert!(matches!(never, ApiError::NoVersions(_)), "{never:?}");
+        assert_eq!(server.asked().len(), LOOKS as usize);
+    }
+
+    #[tokio::test]
+    async fn an_upload_tells_what_it_made_and_no_more_than_it_knows() {
+        let server = Server::start([
+            ok(r#"{"id":"w","tag":"9f","etag":"13","startup_time_ms":4,"deployment_id":"bcf4"}"#),
+            ok("null"),
+        ])
+        .await;
+        let client = server.client();
+        let upload = Upload {
+            metadata: Metadata::default(),
+            modules: [].into(),
+        };
+        let made = client
+            .upload(&account(), &script("w"), &upload)
+            .await
+            .expect("an upload");
+        assert_eq!(made.version_id.as_deref(), Some("bcf4"));
+        assert_eq!(made.migration_tag, None);
+        let made = client
+            .upload(&account(), &script("w"), &upload)
+            .await
+            .expect("an upload");
+        assert_eq!(made, Uploaded::default());
+    }
+
+    #[tokio::test]
+    async fn small_writes_say_exactly_what_they_mean() {
+        let server = Server::start([ok("null"), ok("{}"), ok("{}")]).await;
+        let client = server.client();
+        let tags = Some(vec!["a".to_owned()]);
+        client
+            .rename_service(&account(), &script("old"), &script("new"))
+            .await
+            .expect("renamed");
+        let settings = ScriptSettings { tags };
+        client
+            .patch_script_settings(&account(), &script("w"), &settings)
+            .await
+            .expect("tagged");
+        client
+            .patch_settings(&account(), &script("w"), &Metadata::default())
+            .await
+            .expect("changed");
+        assert_eq!(
+            server.asked(),
+            [
+                "PATCH /accounts/acc/workers/services/old",
+                "PATCH /accounts/acc/workers/scripts/w/script-settings",
+                "PATCH /accounts/acc/workers/scripts/w/settings",
+            ]
+        );
+        let requests = server.requests();
+        assert!(
+            requests[0].ends_with("\r\n\r\n{\"id\":\"new\"}"),
+            "{}",
+            requests[0]
+        );
+        assert!(
+            requests[1].ends_with("\r\n\r\n{\"tags\":[\"a\"]}"),
+            "{}",
+            requests[1]
+        );
+        assert!(
+            requests[2].contains("form-data; name=\"settings\"\r\n"),
+            "{}",
+            requests[2]
+        );
+    }
+
+    #[tokio::test]
+    async fn deleting_what_is_gone_is_success_and_what_is_bound_is_not() {
+        let text = "Cannot delete service 'w' because it is still referenced by service bindings in Workers 'y'. Please remove bindings pointing to it and try again.";
+        let server = Server::start([
+            ok("null"),
+            refusal(404, 10007, "This Worker does not exist on your account."),
+            refusal(400, 10142, text),
+        ])
+        .await;
+        let client = server.client();
+        let name = script("w");
+        client
+            .delete_script(&account(), &name)
+            .await
+            .expect("deleted");
+        client
+            .delete_script(&account(), &name)
+            .await
+            .expect("gone before");
+        let bound = client
+            .delete_script(&account(), &name)
+            .await
+            .expect_err("bound");
+        assert!(matches!(bound, ApiError::StillReferenced(_)), "{bound:?}");
+        assert_eq!(
+            server.asked(),
+            ["DELETE /accounts/acc/workers/scripts/w"; 3]
+        );
+    }
 }
