@@ -2,4 +2,8 @@
 
 pub mod cloudflare;
 pub mod install;
+#[cfg(unix)]
+pub mod plugin_client;
+pub mod provider;
 pub mod terraform;
+pub mod visitor;

@@ -100,3 +100,53 @@ pub fn type_name(ty: &Type) -> Json {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker() -> Type {
+        Type::Object(BTreeMap::from([
+            ("name".to_owned(), Type::String),
+            ("limit".to_owned(), Type::Number),
+            ("flags".to_owned(), Type::Set(Box::new(Type::String))),
+            ("vars".to_owned(), Type::Map(Box::new(Type::Bool))),
+        ]))
+    }
+
+    #[test]
+    fn state_of_an_earlier_release_lacks_attributes_and_has_others() {
+        let json = br#" { "name": "chat", "gone": [1], "flags": ["a"], "vars": {"x": null} } "#;
+        let expect = Value::object([
+            ("name", "chat".into()),
+            ("limit", Value::Null),
+            ("flags", vec!["a"].into()),
+            ("vars", Value::object([("x", Value::Null)])),
+        ]);
+        assert_eq!(decode(json, &worker()).expect("is a state"), expect);
+    }
+
+    #[test]
+    fn numbers_keep_all_their_digits() {
+        let json = br#"{"limit": 12345678901234567890.5}"#;
+        let state = decode(json, &worker()).expect("is a state");
+        let expect = Number::Text("12345678901234567890.5".into());
+        assert_eq!(state.get("limit"), &Value::Number(expect));
+    }
+
+    #[test]
+    fn a_state_of_another_shape_is_refused_with_the_place() {
+        let error = decode(br#"{"vars": {"x": "yes"}}"#, &worker()).expect_err("is no boolean");
+        assert_eq!(error.to_string(), "expected a boolean at `vars.x`");
+        assert!(decode(b"{", &worker()).is_err());
+        assert!(decode("[".repeat(100_000).as_bytes(), &worker()).is_err());
+    }
+
+    #[test]
+    fn types_are_named_as_the_protocol_does() {
+        assert_eq!(
+            type_name(&worker()).to_string(),
+            r#"["object",{"flags":["set","string"],"limit":"number","name":"string","vars":["map","bool"]}]"#
+        );
+    }
+}

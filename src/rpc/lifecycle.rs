@@ -102,19 +102,29 @@ impl Lifecycle {
         self.exit.clone().cancelled_owned()
     }
 
+    /// How many applies are running.
+    pub fn applies(&self) -> usize {
+        self.calls().applies
+    }
+
+    /// Ends when no apply is running.
+    pub async fn applies_ended(&self) {
+        loop {
+            let ended = self.apply_ended.notified();
+            if self.applies() == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
     /// Stops the running calls, gives applies some time to say what they have done, and ends the process.
     async fn wind_down(&self, patience: Duration) {
         self.stop();
-        let idle = async {
-            loop {
-                let ended = self.apply_ended.notified();
-                if self.calls().applies == 0 {
-                    return;
-                }
-                ended.await;
-            }
-        };
-        if tokio::time::timeout(patience, idle).await.is_err() {
+        if tokio::time::timeout(patience, self.applies_ended())
+            .await
+            .is_err()
+        {
             log::error!("an apply did not end in time and is abandoned");
         }
         self.shut_down();

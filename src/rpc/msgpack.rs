@@ -391,3 +391,209 @@ fn expectation(ty: &Type) -> &'static str {
         Type::Object(_) => "an object",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn object(members: &[(&str, Type)]) -> Type {
+        let members = members.iter();
+        Type::Object(
+            members
+                .map(|(k, ty)| ((*k).to_owned(), ty.clone()))
+                .collect(),
+        )
+    }
+
+    fn list(element: Type) -> Type {
+        Type::List(Box::new(element))
+    }
+
+    fn map(element: Type) -> Type {
+        Type::Map(Box::new(element))
+    }
+
+    fn worker() -> Type {
+        object(&[
+            ("flags", list(Type::String)),
+            ("on", Type::Bool),
+            ("limits", map(Type::Number)),
+            ("binding", map(object(&[("text", Type::String)]))),
+        ])
+    }
+
+    fn text(text: &str) -> Number {
+        Number::Text(text.into())
+    }
+
+    /// Decodes, and writes the same value so that it decodes again.
+    #[track_caller]
+    fn decodes(bytes: &[u8], ty: &Type, expect: Value) {
+        assert_eq!(decode(bytes, ty).as_ref(), Ok(&expect));
+        let again = encode(&expect, ty).expect("is of the type");
+        assert_eq!(decode(&again, ty), Ok(expect));
+    }
+
+    #[track_caller]
+    fn refuses(bytes: &[u8], ty: &Type, expect: DecodeError) {
+        assert_eq!(decode(bytes, ty), Err(expect));
+    }
+
+    #[test]
+    fn every_extension_is_unknown() {
+        decodes(&[0xd4, 0, 0], &Type::String, Value::Unknown);
+        decodes(&[0xd5, 3, 0, 0], &worker(), Value::Unknown);
+        // Terraform 1.11 on `"pre-${…}"`: not null, and starting with `pre-`.
+        let refined = b"\xc7\x09\x0c\x82\x01\xc2\x02\xa4pre-";
+        decodes(refined, &Type::String, Value::Unknown);
+        decodes(&[0xc8, 0, 2, 12, 0x81, 1], &Type::Number, Value::Unknown);
+        let inside = [0x93, 0xc0, 0xd4, 0, 0, 0xa1, b'x'];
+        let expect = vec![Value::Null, Value::Unknown, "x".into()];
+        decodes(&inside, &list(Type::String), expect.into());
+    }
+
+    #[test]
+    fn numbers_arrive_in_every_form_that_cores_send() {
+        let number = |bytes: &[u8], expect| decodes(bytes, &Type::Number, Value::Number(expect));
+        number(&[5], Number::Int(5));
+        number(&[0xff], Number::Int(-1));
+        number(&[0xcc, 200], Number::Int(200));
+        number(&[0xcd, 1, 0], Number::Int(256));
+        number(&[0xd0, 0x80], Number::Int(-128));
+        number(&[0xd3, 0x80, 0, 0, 0, 0, 0, 0, 0], Number::Int(i64::MIN));
+        number(
+            &[0xcf, 255, 255, 255, 255, 255, 255, 255, 255],
+            text("18446744073709551615"),
+        );
+        number(&[0xcb, 0x3f, 0xd0, 0, 0, 0, 0, 0, 0], Number::Float(0.25));
+        number(
+            b"\xb612345678901234567890.5",
+            text("12345678901234567890.5"),
+        );
+        number(b"\xa45.00", Number::Int(5));
+        number(b"\xa35e0", Number::Int(5));
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused() {
+        for bytes in [
+            &b"\xcb\x7f\xf8\0\0\0\0\0\0"[..],
+            &b"\xcb\x7f\xf0\0\0\0\0\0\0"[..],
+            &b"\xca\x7f\xc0\0\0"[..],
+            &b"\xa3NaN"[..],
+            &b"\xa0"[..],
+        ] {
+            refuses(bytes, &Type::Number, DecodeError::NotANumber);
+        }
+    }
+
+    #[test]
+    fn text_may_come_as_bytes_but_must_be_unicode() {
+        decodes(b"\xc4\x02hi", &Type::String, "hi".into());
+        decodes(b"\xa2\xc3\xa4", &Type::String, "ä".into());
+        refuses(&[0xa1, 0xff], &Type::String, DecodeError::NotUtf8);
+    }
+
+    #[test]
+    fn objects_have_exactly_the_members_of_their_type() {
+        let ty = object(&[("a", Type::Bool), ("b", Type::Bool)]);
+        decodes(
+            b"\x82\xa1b\xc3\xa1a\xc0",
+            &ty,
+            Value::object([("a", Value::Null), ("b", true.into())]),
+        );
+        refuses(
+            b"\x81\xa1a\xc3",
+            &ty,
+            DecodeError::MissingAttribute("b".into()),
+        );
+        refuses(
+            b"\x81\xa1z\xc3",
+            &ty,
+            DecodeError::UnexpectedAttribute("z".into()),
+        );
+        refuses(
+            b"\x82\xa1a\xc3\xa1a\xc3",
+            &ty,
+            DecodeError::Duplicate("a".into()),
+        );
+    }
+
+    #[test]
+    fn lengths_that_lie_allocate_nothing() {
+        let everything = u32::MAX.to_be_bytes();
+        for marker in [0xdb, 0xc6, 0xdd, 0xdf, 0xc9] {
+            let bytes = [&[marker][..], &everything].concat();
+            for ty in [Type::String, list(Type::Bool), map(Type::Bool)] {
+                assert!(decode(&bytes, &ty).is_err(), "{marker:#x}");
+            }
+        }
+        let mut many = vec![0xdd];
+        many.extend(u32::try_from(MAX_VALUES + 1).expect("fits").to_be_bytes());
+        many.resize(many.len() + MAX_VALUES + 1, 0xc0);
+        refuses(&many, &list(Type::Bool), DecodeError::TooLarge);
+        refuses(&[0xc3, 0xc3], &Type::Bool, DecodeError::Trailing(1));
+        refuses(&[], &Type::Bool, DecodeError::Truncated);
+    }
+
+    #[test]
+    fn a_missing_member_is_written_as_null_and_a_foreign_one_is_a_mistake() {
+        let ty = object(&[("a", Type::Bool), ("b", Type::Bool)]);
+        let half = Value::object([("b", Value::from(true))]);
+        assert_eq!(encode(&half, &ty), Ok(b"\x82\xa1a\xc0\xa1b\xc3".to_vec()));
+        let path = "binding.ROOMS.class".to_owned();
+        let rooms = Value::object([("class", Value::Null)]);
+        let value = Value::object([("binding", Value::object([("ROOMS", rooms)]))]);
+        assert_eq!(
+            encode(&value, &worker()),
+            Err(EncodeError::UnexpectedAttribute { path })
+        );
+        let (expected, path) = ("a finite number", String::new());
+        assert_eq!(
+            encode(&Value::Number(Number::Float(f64::NAN)), &Type::Number),
+            Err(EncodeError::Mismatch { expected, path })
+        );
+    }
+
+    #[test]
+    fn fifty_mebibytes_of_text_come_back() {
+        let script = Value::String("x".repeat(50 << 20).into());
+        let bytes = encode(&script, &Type::String).expect("is text");
+        assert!(decode(&bytes, &Type::String) == Ok(script));
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_are_an_error_or_a_value_but_no_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            for ty in [worker(), list(worker()), map(Type::Number), Type::String, Type::Number] {
+                if let Ok(value) = decode(&bytes, &ty) {
+                    let again = encode(&value, &ty).expect("what is read can be written");
+                    prop_assert_eq!(decode(&again, &ty), Ok(value));
+                }
+            }
+        }
+
+        #[test]
+        fn cut_and_changed_values_do_not_panic(
+            cut in 0_usize..80, position in 0_usize..80, byte in any::<u8>(),
+        ) {
+            let binding = Value::object([("text", Value::from("hello"))]);
+            let mut bytes = encode(
+                &Value::object([
+                    ("flags", vec!["nodejs_compat"].into()),
+                    ("limits", Value::object([("cpu", Value::from(70_000_i64))])),
+                    ("binding", Value::object([("A", binding)])),
+                ]),
+                &worker(),
+            ).expect("is of the type");
+            let position = position % bytes.len();
+            bytes[position] = byte;
+            bytes.truncate(bytes.len().saturating_sub(cut));
+            let _no_panic = decode(&bytes, &worker());
+        }
+    }
+}

@@ -593,3 +593,6 @@ fn as_warnings(diagnostics: Diagnostics) -> Diagnostics {
     }
     warnings
 }
+
+#[cfg(test)]
+mod tests;
