@@ -19,7 +19,9 @@ use tokio::process::{Child, Command};
 
 pub use self::run::{Run, flatten};
 
+use crate::cloudflare::LocalCloudflare;
 use crate::install::Core;
+use crate::provider::provider_binary;
 
 /// How long a command may take. It ends a hanging core with what it said, rather than the test run without a word.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -39,6 +41,15 @@ pub struct Workspace {
 }
 
 impl Workspace {
+    /// An empty root module for the provider under test, with local Cloudflare behind it.
+    pub fn new(core: &Core, cloudflare: &LocalCloudflare) -> Self {
+        Self::without_provider(core)
+            .with_provider(&provider_binary())
+            .with_variable("CLOUDFLARE_API_TOKEN", cloudflare.token())
+            .with_variable("CLOUDFLARE_ACCOUNT_ID", cloudflare.account_id())
+            .with_variable("CLOUDFLARE_BASE_URL", cloudflare.api_url())
+    }
+
     /// An empty root module for what the core can do alone: no provider but those built into it.
     pub fn without_provider(core: &Core) -> Self {
         let directory = tempfile::Builder::new()
@@ -100,6 +111,23 @@ impl Workspace {
     #[track_caller]
     pub fn remove(&self, name: &str) {
         fs::remove_file(self.path().join(name)).expect("the file was written before");
+    }
+
+    /// Reads a file of the root module.
+    #[track_caller]
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path().join(name)).expect("the file was written before")
+    }
+
+    /// Changes a file of the root module as an editor's "replace all" does; the text must be there.
+    #[track_caller]
+    pub fn edit(&self, name: &str, before: &str, after: &str) {
+        let text = self.read(name);
+        assert!(
+            text.contains(before),
+            "`{before}` is not in {name}:\n{text}"
+        );
+        self.write(name, &text.replace(before, after));
     }
 
     /// Copies the files of a directory into the root module.

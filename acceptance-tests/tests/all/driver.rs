@@ -13,6 +13,19 @@ resource "terraform_data" "word" {
 }
 "#;
 
+const SENTENCE: &str = "This sentence is longer than a line of a terminal, so that it is broken somewhere \
+                        in the middle, and framed where errors are framed.";
+
+const BROKEN: &str = r#"
+variable "broken" {
+  default = 1
+  validation {
+    condition     = var.broken == 2
+    error_message = "This sentence is longer than a line of a terminal, so that it is broken somewhere in the middle, and framed where errors are framed."
+  }
+}
+"#;
+
 async fn workspace() -> Workspace {
     let core = install::core().await.expect("a core is there");
     let workspace = Workspace::without_provider(&core);
@@ -43,14 +56,10 @@ async fn a_configuration_is_planned_applied_read_and_destroyed() {
 #[tokio::test]
 async fn an_error_is_read_whole_although_core_breaks_its_lines() {
     let workspace = workspace().await;
-    workspace.write(
-        "broken.tf",
-        "resource \"terraform_data\" \"a\" { input = nowhere.to_be.found }",
-    );
+    workspace.write("broken.tf", BROKEN);
     let run = workspace.apply_expecting_error(&[]).await;
-    run.assert_says(
-        "A managed resource \"nowhere\" \"to_be\" has not been declared in the root module.",
-    );
+    run.assert_says(SENTENCE);
+    workspace.write("broken.tf", "resource \"nothing\" {}");
     workspace.validate_expecting_error().await;
     workspace.remove("broken.tf");
     workspace.validate().await;
