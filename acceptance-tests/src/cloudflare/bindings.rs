@@ -87,12 +87,14 @@ impl Binding {
         if let Target::Namespace(id) = &self.target {
             members.insert("namespace_id".into(), json!(id));
             if let Some(namespace) = account.namespace_by_id(id) {
-                members
-                    .entry("class_name")
-                    .or_insert_with(|| json!(namespace.class));
                 if namespace.script == script {
+                    members.insert("class_name".into(), json!(namespace.class));
                     members.remove("script_name");
                 } else {
+                    // Names of another Worker's class are shown as they were sent; the id is what follows a rename.
+                    members
+                        .entry("class_name")
+                        .or_insert_with(|| json!(namespace.class));
                     members
                         .entry("script_name")
                         .or_insert_with(|| json!(namespace.script));

@@ -228,8 +228,15 @@ impl Migrations {
             ));
         }
         let before = account.namespaces.clone();
+        let renamed_away = |class: &str| {
+            self.steps
+                .iter()
+                .any(|step| matches!(step, Step::Rename { from, .. } if from == class))
+        };
         for step in &self.steps {
-            step.check_source(account, script, &before)?;
+            if !matches!(step, Step::New { class, .. } if renamed_away(class)) {
+                step.check_source(account, script, &before)?;
+            }
         }
         for step in &self.steps {
             step.check_target(code)?;

@@ -289,3 +289,7 @@ fn check_deleted(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "upload_tests.rs"]
+mod tests;

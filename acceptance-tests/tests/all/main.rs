@@ -2,6 +2,7 @@
 
 mod driver;
 mod examples;
+mod local_cloudflare;
 #[cfg(unix)]
 mod plugin;
 mod runtime;
