@@ -26,7 +26,8 @@ const SOURCES: [&str; 2] = [
 ];
 
 /// What a person sees who starts the program by hand.
-pub const NOT_A_PLUGIN: &str = r#"This is a provider for Terraform and OpenTofu. They start it themselves once a configuration asks for it:
+pub const NOT_A_PLUGIN: &str = r#"This is a provider for Terraform and OpenTofu.
+They start it themselves once a configuration asks for it:
 
     terraform {
       required_providers {
@@ -36,7 +37,9 @@ pub const NOT_A_PLUGIN: &str = r#"This is a provider for Terraform and OpenTofu.
       }
     }
 
-Then run `terraform init` or `tofu init`. More: https://github.com/durable-objects/terraform-provider-cloudflare#readme
+Then run `terraform init` or `tofu init`. The README tells more:
+https://github.com/durable-objects/terraform-provider-cloudflare#readme
+
 `--version` prints the version; `-debug` serves until Ctrl-C and prints how to attach a core."#;
 
 /// What the host gives a plugin.
