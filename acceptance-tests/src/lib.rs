@@ -5,3 +5,5 @@ pub mod install;
 #[cfg(unix)]
 pub mod plugin_client;
 pub mod provider;
+pub mod terraform;
+pub mod visitor;

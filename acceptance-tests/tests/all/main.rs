@@ -1,5 +1,7 @@
-//! All acceptance tests, in one binary so that they are linked once.
+//! Acceptance tests, in one binary: one thing to link, one runner.
 
+mod driver;
+mod examples;
 mod local_cloudflare;
 #[cfg(unix)]
 mod plugin;

@@ -1,0 +1,242 @@
+//! Every example, applied as a user would: what it deploys answers, and nothing is left to plan afterwards.
+
+use std::fs;
+use std::path::PathBuf;
+
+use acceptance_tests::cloudflare::{Call, LocalCloudflare, Options};
+use acceptance_tests::install;
+use acceptance_tests::terraform::{Run, Workspace};
+use acceptance_tests::visitor::Visitor;
+use serde_json::{Value, json};
+
+/// An example in a workspace of its own, on a local Cloudflare of its own.
+struct Stage {
+    workspace: Workspace,
+    cloudflare: LocalCloudflare,
+    visitor: Visitor,
+}
+
+impl Stage {
+    async fn of(example: &str) -> Self {
+        let core = install::core().await.expect("a core is there");
+        let workerd = install::workerd().await.expect("workerd is there");
+        let cloudflare = LocalCloudflare::start(Options::new(workerd)).await;
+        let cloudflare = cloudflare.expect("local Cloudflare starts");
+        let workspace = Workspace::new(&core, &cloudflare);
+        workspace.copy_from(&examples().join(example));
+        let visitor = Visitor::new(&cloudflare);
+        Self {
+            workspace,
+            cloudflare,
+            visitor,
+        }
+    }
+
+    /// Applies, and sees that there is nothing left to do, before and after what is there was read again.
+    async fn apply(&self, extra: &[&str]) -> Run {
+        let run = self.workspace.apply(extra).await;
+        self.workspace.assert_plan_is_empty(extra).await;
+        self.workspace.refresh(extra).await;
+        self.workspace.assert_plan_is_empty(extra).await;
+        run
+    }
+
+    async fn visit(&self, script: &str) -> String {
+        self.visitor.read(script, "/").await
+    }
+
+    /// The `metadata` of every upload of a script so far.
+    fn uploads(&self, script: &str) -> Vec<Value> {
+        let path = format!("/workers/scripts/{script}");
+        let calls = self.cloudflare.calls().into_iter();
+        calls
+            .filter(|call| call.method == "PUT" && call.path.ends_with(&path))
+            .filter_map(|call| call.metadata)
+            .collect()
+    }
+
+    /// Destroys what holds data: refused until every namespace consents, which takes an apply but no upload.
+    async fn destroy_with_consent(&self, extra: &[&str]) {
+        let refused = self.workspace.destroy_expecting_error(extra).await;
+        refused.assert_says("force_destroy");
+        self.workspace
+            .write("consent_override.tf", &self.consent().await);
+        self.cloudflare.clear_calls();
+        self.apply(extra).await;
+        let written: Vec<Call> = self.cloudflare.calls();
+        let written: Vec<_> = written.iter().filter(|call| call.method != "GET").collect();
+        assert!(written.is_empty(), "consent is kept in state: {written:?}");
+        self.destroy(extra).await;
+    }
+
+    async fn destroy(&self, extra: &[&str]) {
+        self.workspace.destroy(extra).await;
+        let account = self.cloudflare.account();
+        assert!(account.scripts.is_empty());
+        assert!(account.namespaces.is_empty());
+        self.workspace.assert_nothing_left_behind();
+    }
+
+    /// An override file that gives every namespace of the example `force_destroy`.
+    async fn consent(&self) -> String {
+        let state = self.workspace.state_json().await;
+        let resources = &state["values"]["root_module"]["resources"];
+        let resources = resources.as_array().expect("the example was applied");
+        let namespaces = resources
+            .iter()
+            .filter(|it| it["type"] == "cloudflare_do_namespace");
+        namespaces
+            .map(|it| {
+                let name = it["name"].as_str().expect("a resource has a name");
+                format!(
+                    "resource \"cloudflare_do_namespace\" \"{name}\" {{ force_destroy = true }}\n"
+                )
+            })
+            .collect()
+    }
+}
+
+fn examples() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"))
+}
+
+#[test]
+fn every_example_is_applied_by_a_test() {
+    for entry in fs::read_dir(examples()).expect("the examples are there") {
+        let name = entry.expect("the examples are readable").file_name();
+        let test = format!("Stage::of({name:?})");
+        assert!(
+            include_str!("examples.rs").contains(&test),
+            "no test has {test}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn minimal_keeps_one_count_for_each_room() {
+    let stage = Stage::of("minimal").await;
+    let run = stage.apply(&[]).await;
+    run.assert_says("2 added, 0 changed, 0 destroyed");
+    run.assert_says("create chat-rooms: ChatRoom");
+    assert_eq!(stage.visitor.read("chat", "/lobby").await, "1");
+    assert_eq!(stage.visitor.read("chat", "/lobby").await, "2");
+    assert_eq!(stage.visitor.read("chat", "/garden").await, "1");
+    assert_eq!(stage.uploads("chat").len(), 1);
+    stage.destroy_with_consent(&[]).await;
+}
+
+#[tokio::test]
+async fn minimal_is_destroyed_without_consent_while_it_holds_no_data() {
+    let stage = Stage::of("minimal").await;
+    stage.apply(&[]).await;
+    stage.destroy(&[]).await;
+}
+
+#[tokio::test]
+async fn sqlite_keeps_rows() {
+    let stage = Stage::of("sqlite").await;
+    stage.apply(&[]).await;
+    assert_eq!(stage.visitor.read("users", "/?user=ada").await, "1");
+    assert_eq!(stage.visitor.read("users", "/?user=ada").await, "2");
+    assert_eq!(stage.visitor.read("users", "/?user=grace").await, "1");
+    let account = stage.cloudflare.account();
+    assert!(account.namespaces.iter().all(|it| it.sqlite));
+    stage.destroy_with_consent(&[]).await;
+}
+
+#[tokio::test]
+async fn production_plays_one_game_from_two_workers() {
+    let stage = Stage::of("production").await;
+    stage.apply(&[]).await;
+    assert_eq!(stage.visit("game-worker").await, "1");
+    assert_eq!(stage.visit("lobby").await, "2");
+    assert_eq!(stage.visit("game-worker").await, "3");
+    let uploads = stage.uploads("lobby");
+    let binding = &uploads.last().expect("it was uploaded")["bindings"][0];
+    assert_eq!(binding["script_name"], "game-worker");
+    assert_eq!(binding["environment"], "production");
+    stage.destroy_with_consent(&[]).await;
+}
+
+#[tokio::test]
+async fn bind_to_worker_greets_and_counts() {
+    let stage = Stage::of("bind-to-worker").await;
+    stage.apply(&[]).await;
+    assert_eq!(stage.visit("my-worker").await, "Hello, world! 1");
+    assert_eq!(stage.visit("my-worker").await, "Hello, world! 2");
+    stage.destroy_with_consent(&[]).await;
+}
+
+#[tokio::test]
+async fn rename_is_one_line_of_the_plan_and_keeps_the_count() {
+    let stage = Stage::of("rename").await;
+    let renamed = &["-var", "class_name=MyCounter"];
+    stage.apply(&[]).await;
+    for count in ["1", "2", "3"] {
+        assert_eq!(stage.visit("counter").await, count);
+    }
+    let id = stage.cloudflare.account().namespaces[0].id.clone();
+
+    let plan = stage.workspace.plan(renamed).await;
+    plan.assert_says("Plan: 0 to add, 2 to change, 0 to destroy.");
+    let sentence = "rename counter: Counter -> MyCounter (data kept)";
+    let lines = plan.stdout.lines().map(str::trim);
+    let told: Vec<_> = lines.clone().filter(|it| it.contains(sentence)).collect();
+    assert_eq!(told.len(), 1, "{plan}");
+    assert!(told[0].starts_with('+'), "{plan}");
+    let gone = lines.filter(|it| it.starts_with("- ") || it.starts_with("-/+"));
+    assert_eq!(gone.collect::<Vec<_>>(), Vec::<&str>::new(), "{plan}");
+
+    let plan = stage.workspace.plan_json(renamed).await;
+    for change in plan["resource_changes"].as_array().expect("there are some") {
+        assert_eq!(change["change"]["actions"], json!(["update"]), "{change}");
+    }
+
+    stage.apply(renamed).await.assert_says("2 changed");
+    assert_eq!(stage.visit("counter").await, "4");
+    let account = stage.cloudflare.account();
+    assert_eq!(account.namespaces.len(), 1);
+    assert_eq!(account.namespaces[0].id, id);
+    assert_eq!(account.namespaces[0].class, "MyCounter");
+    stage.destroy_with_consent(renamed).await;
+}
+
+#[tokio::test]
+async fn stable_id_change_is_a_replacement_and_refused_while_data_is_there() {
+    let stage = Stage::of("stable-id").await;
+    let changed = &["-var", "stable_id=visits"];
+    stage.apply(&[]).await;
+    assert_eq!(stage.visit("counter").await, "1");
+
+    stage.cloudflare.clear_calls();
+    let refused = stage.workspace.plan_expecting_error(changed).await;
+    refused.assert_says("must be replaced");
+    refused.assert_says("# forces replacement");
+    refused.assert_says("force_destroy");
+    stage.workspace.apply_expecting_error(changed).await;
+    let calls = stage.cloudflare.calls();
+    assert!(calls.iter().all(|call| call.method == "GET"), "{calls:?}");
+
+    stage.workspace.assert_plan_is_empty(&[]).await;
+    assert_eq!(stage.visit("counter").await, "2");
+    stage.destroy_with_consent(&[]).await;
+}
+
+#[tokio::test]
+async fn cross_script_by_reexport_reaches_the_hosts_objects() {
+    share_one_counter(Stage::of("cross-script-reexport").await).await;
+}
+
+#[tokio::test]
+async fn cross_script_by_script_name_deploys_both_workers_in_parallel() {
+    share_one_counter(Stage::of("cross-script-script-name").await).await;
+}
+
+async fn share_one_counter(stage: Stage) {
+    stage.apply(&[]).await;
+    for (script, count) in [("host", "1"), ("client", "2"), ("host", "3")] {
+        assert_eq!(stage.visit(script).await, count);
+    }
+    assert_eq!(stage.cloudflare.account().namespaces.len(), 1);
+    stage.destroy_with_consent(&[]).await;
+}

@@ -1,0 +1,15 @@
+import { DurableObject } from "cloudflare:workers";
+
+export class Counter extends DurableObject {
+  async increment() {
+    const count = ((await this.ctx.storage.get("count")) ?? 0) + 1;
+    await this.ctx.storage.put("count", count);
+    return count;
+  }
+}
+
+export default {
+  async fetch(request, env) {
+    return new Response(`${env.GREETING} ${await env.COUNTER.getByName("visits").increment()}\n`);
+  },
+};
