@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::session::Session;
 use super::{diagnose, worker};
 use crate::cloudflare::AccountId;
-use crate::durable::{ClassName, InvalidName, NamespaceId, ScriptName, StableId, Storage, tag};
+use crate::durable::{ClassName, InvalidName, NamespaceId, ScriptName, StableId, Storage};
 use crate::tf::{
     ApplyRequest, ApplyResponse, Attr, Attribute, AttributePath, Diagnostic, Diagnostics, Imported, Mode, PlanRequest,
     PlanResponse, ReadRequest, ReadResponse, Resource, Schema, Type, Value,

@@ -10,8 +10,8 @@ use super::code::{self, Code, Modules};
 use super::element::{Element, Home};
 use super::foreign::{self, Foreign};
 use super::hosting::{self, ELEMENT_MAPS, Entry};
-use super::identity::{self, Intent, Owned, Planned, Private, Whose};
-use super::upload::{Failed, Parts, Uploader};
+use super::identity::{self, Intent, Planned, Private, Whose};
+use super::upload::{Expectation, Failed, Parts, Uploader};
 use super::{Worker, attempts, live, read, upload};
 use crate::cloudflare::{AccountId, ApiError, Client, ScriptSettings, Service, Settings};
 use crate::durable::tag::OurTag;
@@ -216,7 +216,7 @@ impl Apply<'_> {
                 ),
             ));
         }
-        if self.planned.upload && !self.is_settled().await.map_err(|e| diagnose::error("Cannot read the namespaces", &e))? {
+        if self.planned.upload && !self.expectation().holds().await.map_err(|e| diagnose::error("Cannot read the namespaces", &e))? {
             return Err(Diagnostic::error(
                 "Live namespaces changed since the plan",
                 format!(
@@ -321,32 +321,15 @@ impl Apply<'_> {
         }
     }
 
-    /// Whether the live namespaces are those that the plan was made for. Listings lag, so a difference is looked at again.
-    async fn is_settled(&self) -> Result<bool, ApiError> {
-        let mut planned = self.planned.started_from.clone();
-        planned.sort();
-        let former = self.request.prior.get("name").as_str();
-        for look in 0..LOOKS {
-            if look > 0 {
-                self.stoppable.wait("wait for the listing of namespaces", LOOK_PAUSE / 2).await?;
-            }
-            let mut live: Vec<Owned> = self
-                .stoppable
-                .namespaces(&self.account)
-                .await?
-                .iter()
-                .filter(|namespace| {
-                    let script = namespace.script.as_ref().map(ScriptName::as_str);
-                    script == Some(self.name.as_str()) || (former.is_some() && script == former)
-                })
-                .filter_map(|namespace| Some(identity::owned(namespace.class.as_ref()?, &namespace.id)))
-                .collect();
-            live.sort();
-            if live == planned {
-                return Ok(true);
-            }
+    /// What the plan was made for, to be compared with what is live.
+    fn expectation(&self) -> Expectation<'_> {
+        Expectation {
+            client: &self.stoppable,
+            account: &self.account,
+            name: &self.name,
+            former: self.request.prior.get("name").as_str(),
+            namespaces: &self.planned.started_from,
         }
-        Ok(false)
     }
 
     /// All script tags for the live Worker, with a warning for what found no room.
@@ -438,8 +421,9 @@ impl Apply<'_> {
             account: &self.account,
             name: &self.name,
             ours,
+            expectation: self.expectation(),
         };
-        let outcome = uploader.upload(&parts, migration, async || self.is_settled().await).await;
+        let outcome = uploader.upload(&parts, migration).await;
         self.client.listings().invalidate(&self.account);
         match outcome {
             Ok(()) => {
@@ -641,7 +625,7 @@ impl Facts {
         self.namespaces.iter().filter(move |namespace| namespace.script.as_ref() == Some(own))
     }
 
-    fn of_class(&self, own: &ScriptName, class: &str) -> Option<&LiveNamespace> {
+    fn of_class<'a>(&'a self, own: &'a ScriptName, class: &str) -> Option<&'a LiveNamespace> {
         self.own(own).find(|namespace| namespace.class.as_ref().is_some_and(|c| c.as_str() == class))
     }
 }

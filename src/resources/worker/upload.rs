@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::element;
-use super::identity::{self, Whose};
+use super::identity::{self, Owned, Whose};
 use super::live;
 use crate::cloudflare::upload::Binding;
 use crate::cloudflare::{AccountId, ApiError, Client, Metadata, Migrations, Module, Service, Settings, Upload};
@@ -19,6 +19,10 @@ const ATTEMPTS: usize = 3;
 /// How long a target of a binding that was just created may take to be found.
 const TARGET_PAUSE: Duration = Duration::from_secs(2);
 const TARGET_LOOKS: usize = 5;
+
+/// How often, and how far apart, a listing that differs from what was planned for is asked again.
+const SETTLING_LOOKS: usize = 4;
+const SETTLING_PAUSE: Duration = Duration::from_millis(500);
 
 /// The secrets of a Worker, which no read ever shows.
 const SECRET_TYPES: [&str; 2] = ["secret_text", "secret_key"];
@@ -113,6 +117,49 @@ pub struct Uploader<'a> {
     pub name: &'a ScriptName,
     /// What our tag says after the upload.
     pub ours: &'a OurTag,
+    /// What the plan was made for; asked again if only the migration tag moved.
+    pub expectation: Expectation<'a>,
+}
+
+/// The namespaces that a Worker owned when its plan was made.
+pub struct Expectation<'a> {
+    /// Reads the listing.
+    pub client: &'a Client,
+    /// The account.
+    pub account: &'a AccountId,
+    /// The Worker.
+    pub name: &'a ScriptName,
+    /// The name that it had, under which a lagging listing may still have its namespaces.
+    pub former: Option<&'a str>,
+    /// What it owned.
+    pub namespaces: &'a [Owned],
+}
+
+impl Expectation<'_> {
+    /// Whether the live namespaces are still these. Listings lag, so a difference is looked at again.
+    pub async fn holds(&self) -> Result<bool, ApiError> {
+        let mut expected: Vec<&Owned> = self.namespaces.iter().collect();
+        expected.sort();
+        for look in 0..SETTLING_LOOKS {
+            if look > 0 {
+                self.client.wait("wait for the listing of namespaces", SETTLING_PAUSE).await?;
+            }
+            let live = self.client.namespaces(self.account).await?;
+            let mut owned: Vec<Owned> = live
+                .iter()
+                .filter(|namespace| {
+                    let script = namespace.script.as_ref().map(ScriptName::as_str);
+                    script == Some(self.name.as_str()) || (self.former.is_some() && script == self.former)
+                })
+                .filter_map(|namespace| Some(identity::owned(namespace.class.as_ref()?, &namespace.id)))
+                .collect();
+            owned.sort();
+            if owned.iter().eq(expected.iter().copied()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
 /// Why an upload failed.
@@ -125,13 +172,10 @@ pub enum Failed {
 
 impl Uploader<'_> {
     /// Uploads until it is certain that it has landed, or that it has not.
-    ///
-    /// `settled` says whether the namespaces are still as planned, for the case that only the tag moved.
     pub async fn upload(
         &self,
         parts: &Parts<'_>,
         mut migration: Option<Migration>,
-        settled: impl AsyncFn() -> Result<bool, ApiError>,
     ) -> Result<(), Failed> {
         let (mut lost, mut missing, mut tag_moved) = (0, 0, false);
         loop {
@@ -149,7 +193,7 @@ impl Uploader<'_> {
                     if expected.as_ref() == Some(&migration.new_tag) && self.has_landed().await? {
                         return Ok(()); // An earlier attempt, whose answer was lost.
                     }
-                    let again = !tag_moved && settled().await.map_err(Failed::Refused)?;
+                    let again = !tag_moved && self.expectation.holds().await.map_err(Failed::Refused)?;
                     if !again || expected.is_none() {
                         return Err(Failed::Refused(error));
                     }
