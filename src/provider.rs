@@ -98,7 +98,10 @@ impl Provider for Cloudflare {
             );
         }
         for (one, other) in [("email", "api_key"), ("api_key", "email")] {
-            if !config.get(one).is_null() && config.get(other).is_null() && environment(variable(other)).is_none() {
+            if !config.get(one).is_null()
+                && config.get(other).is_null()
+                && environment(variable(other)).is_none()
+            {
                 diagnostics.push(
                     Diagnostic::error(
                         "Incomplete credentials",
@@ -125,7 +128,10 @@ impl Provider for Cloudflare {
 }
 
 fn retries(number: &Number) -> Option<u32> {
-    number.as_i64().and_then(|int| u32::try_from(int).ok()).filter(|int| *int <= 100)
+    number
+        .as_i64()
+        .and_then(|int| u32::try_from(int).ok())
+        .filter(|int| *int <= 100)
 }
 
 fn variable(attribute: &str) -> &'static str {
@@ -136,7 +142,10 @@ fn variable(attribute: &str) -> &'static str {
 }
 
 fn environment(variable: &str) -> Option<String> {
-    std::env::var(variable).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    std::env::var(variable)
+        .ok()
+        .map(|value| value.trim().to_owned())
+        .filter(|value| !value.is_empty())
 }
 
 /// What the block says, completed from the environment.
@@ -146,7 +155,12 @@ fn access(config: &Value) -> Access {
             .get(attribute)
             .text()
             .map(|text| text.to_string())
-            .or(|| variables.iter().find_map(|variable| environment(variable)).into())
+            .or(|| {
+                variables
+                    .iter()
+                    .find_map(|variable| environment(variable))
+                    .into()
+            })
     };
     let written = |attribute: &str| !config.get(attribute).is_null();
     let token = setting("api_token", &["CLOUDFLARE_API_TOKEN"]);
@@ -154,20 +168,26 @@ fn access(config: &Value) -> Access {
     let key = setting("api_key", &["CLOUDFLARE_API_KEY"]);
     let key_is_meant = !written("api_token") && (written("email") || written("api_key"));
     let login = match (token, email, key) {
-        (Attr::Known(token), _, _) if !key_is_meant => Login::Known(Credentials::ApiToken(SecretString::from(token))),
+        (Attr::Known(token), _, _) if !key_is_meant => {
+            Login::Known(Credentials::ApiToken(SecretString::from(token)))
+        }
         (Attr::Unknown, _, _) => Login::Unknown("api_token"),
         (_, Attr::Unknown, _) => Login::Unknown("email"),
         (_, _, Attr::Unknown) => Login::Unknown("api_key"),
-        (_, Attr::Known(email), Attr::Known(key)) => {
-            Login::Known(Credentials::GlobalKey { email, key: SecretString::from(key) })
-        }
+        (_, Attr::Known(email), Attr::Known(key)) => Login::Known(Credentials::GlobalKey {
+            email,
+            key: SecretString::from(key),
+        }),
         _ => Login::Missing,
     };
     Access {
         login,
         account: setting("account_id", &["CLOUDFLARE_ACCOUNT_ID"]).map(AccountId::new),
-        base_url: setting("base_url", &["CLOUDFLARE_BASE_URL", "CLOUDFLARE_API_BASE_URL"])
-            .or(|| Attr::Known(BASE_URL.to_owned())),
+        base_url: setting(
+            "base_url",
+            &["CLOUDFLARE_BASE_URL", "CLOUDFLARE_API_BASE_URL"],
+        )
+        .or(|| Attr::Known(BASE_URL.to_owned())),
         max_retries: match config.get("max_retries") {
             Value::Number(number) => retries(number).unwrap_or(MAX_RETRIES),
             _ => MAX_RETRIES,
@@ -184,7 +204,12 @@ mod tests {
     use super::*;
 
     fn block(members: &[(&'static str, Value)]) -> Value {
-        let mut value = Value::object(schema().attributes.iter().map(|a| (a.name.clone(), Value::Null)));
+        let mut value = Value::object(
+            schema()
+                .attributes
+                .iter()
+                .map(|a| (a.name.clone(), Value::Null)),
+        );
         for (name, member) in members {
             value.set(name, member.clone());
         }
@@ -200,15 +225,24 @@ mod tests {
 
     #[test]
     fn bad_settings_are_refused_with_their_place() {
-        let config = block(&[("settle", "soon".into()), ("max_retries", Value::Number(Number::Int(-1)))]);
-        let places: Vec<String> =
-            provider().validate(&config).iter().map(|d| d.path.clone().unwrap_or_default().to_string()).collect();
+        let config = block(&[
+            ("settle", "soon".into()),
+            ("max_retries", Value::Number(Number::Int(-1))),
+        ]);
+        let places: Vec<String> = provider()
+            .validate(&config)
+            .iter()
+            .map(|d| d.path.clone().unwrap_or_default().to_string())
+            .collect();
         assert_eq!(places, ["settle", "max_retries"]);
     }
 
     #[test]
     fn a_written_key_wins_over_a_token_from_the_environment() {
         let config = block(&[("email", "a@example.com".into()), ("api_key", "k".into())]);
-        assert!(matches!(access(&config).login, Login::Known(Credentials::GlobalKey { .. })));
+        assert!(matches!(
+            access(&config).login,
+            Login::Known(Credentials::GlobalKey { .. })
+        ));
     }
 }

@@ -57,7 +57,9 @@ fn advice(error: &ApiError) -> Option<&'static str> {
         ApiError::TagsRefused(_) => {
             "A Worker has at most 10 tags; this provider needs one to three of them. Remove tags that other tools have set."
         }
-        ApiError::LostAnswer(_) => "Run apply again: it looks at what is there before it writes anything.",
+        ApiError::LostAnswer(_) => {
+            "Run apply again: it looks at what is there before it writes anything."
+        }
         ApiError::Stopped { .. } => "Run apply again to go on.",
         _ => return None,
     })

@@ -11,8 +11,8 @@ use super::{diagnose, worker};
 use crate::cloudflare::AccountId;
 use crate::durable::{ClassName, InvalidName, NamespaceId, ScriptName, StableId, Storage};
 use crate::tf::{
-    ApplyRequest, ApplyResponse, Attr, Attribute, AttributePath, Diagnostic, Diagnostics, Imported, Mode, PlanRequest,
-    PlanResponse, ReadRequest, ReadResponse, Resource, Schema, Type, Value,
+    ApplyRequest, ApplyResponse, Attr, Attribute, AttributePath, Diagnostic, Diagnostics, Imported,
+    Mode, PlanRequest, PlanResponse, ReadRequest, ReadResponse, Resource, Schema, Type, Value,
 };
 
 /// What makes an object of this resource a binding.
@@ -30,7 +30,10 @@ pub struct DoNamespace {
 impl DoNamespace {
     /// The resource, sharing a session with the others.
     pub fn new(session: Arc<Session>) -> DoNamespace {
-        DoNamespace { schema: schema(), session }
+        DoNamespace {
+            schema: schema(),
+            session,
+        }
     }
 }
 
@@ -67,8 +70,16 @@ fn schema() -> Schema {
                 Optional,
                 "The Worker that hosts it. Null: the Worker that binds this object hosts it.",
             ),
-            text("environment", Optional, "The environment of the hosting Worker, for a binding of another Worker."),
-            text("namespace_id", Optional, "Binds an existing namespace by Cloudflare's id. It is never created or deleted."),
+            text(
+                "environment",
+                Optional,
+                "The environment of the hosting Worker, for a binding of another Worker.",
+            ),
+            text(
+                "namespace_id",
+                Optional,
+                "Binds an existing namespace by Cloudflare's id. It is never created or deleted.",
+            ),
             flag(
                 "force_destroy",
                 OptionalComputed,
@@ -110,11 +121,19 @@ impl Resource for DoNamespace {
 
     async fn apply(&self, request: ApplyRequest) -> ApplyResponse {
         // Whatever the stable ID was before, it is the user's now.
-        ApplyResponse { state: request.planned, private: Vec::new(), diagnostics: Diagnostics::default() }
+        ApplyResponse {
+            state: request.planned,
+            private: Vec::new(),
+            diagnostics: Diagnostics::default(),
+        }
     }
 
     async fn read(&self, request: ReadRequest) -> ReadResponse {
-        ReadResponse { state: request.state, private: request.private, diagnostics: Diagnostics::default() }
+        ReadResponse {
+            state: request.state,
+            private: request.private,
+            diagnostics: Diagnostics::default(),
+        }
     }
 
     async fn import(&self, id: &str, stop: CancellationToken) -> Result<Imported, Diagnostics> {
@@ -125,27 +144,45 @@ impl Resource for DoNamespace {
 /// Judges every name that is known.
 fn validate(config: &Value) -> Diagnostics {
     let mut diagnostics = Diagnostics::default();
-    let mut judge = |attribute: &str, what: &str, verdict: &dyn Fn(&str) -> Result<(), InvalidName>| {
-        let Attr::Known(text) = config.get(attribute).text() else { return };
-        if let Err(why) = verdict(&text) {
-            diagnostics.push(
-                Diagnostic::error(format!("Invalid {what}"), format!("`{attribute}` is {text:?}: {why}."))
+    let mut judge =
+        |attribute: &str, what: &str, verdict: &dyn Fn(&str) -> Result<(), InvalidName>| {
+            let Attr::Known(text) = config.get(attribute).text() else {
+                return;
+            };
+            if let Err(why) = verdict(&text) {
+                diagnostics.push(
+                    Diagnostic::error(
+                        format!("Invalid {what}"),
+                        format!("`{attribute}` is {text:?}: {why}."),
+                    )
                     .at(AttributePath::root(attribute)),
-            );
-        }
-    };
-    judge("stable_id", "stable ID", &|text| StableId::new(text).map(drop));
-    judge("class_name", "class name", &|text| ClassName::new(text).map(drop));
-    judge("previous_class_name", "class name", &|text| ClassName::new(text).map(drop));
-    judge("script_name", "Worker name", &|text| ScriptName::new(text).map(drop));
+                );
+            }
+        };
+    judge("stable_id", "stable ID", &|text| {
+        StableId::new(text).map(drop)
+    });
+    judge("class_name", "class name", &|text| {
+        ClassName::new(text).map(drop)
+    });
+    judge("previous_class_name", "class name", &|text| {
+        ClassName::new(text).map(drop)
+    });
+    judge("script_name", "Worker name", &|text| {
+        ScriptName::new(text).map(drop)
+    });
     judge("transferred_from", "Worker name", &|text| match text {
         "" => Ok(()),
         _ => ScriptName::new(text).map(drop),
     });
-    judge("namespace_id", "namespace id", &|text| match is_hex_id(text) {
-        true => Ok(()),
-        false => Err(InvalidName("a namespace id is 32 hex digits".to_owned())),
-    });
+    judge(
+        "namespace_id",
+        "namespace id",
+        &|text| match is_hex_id(text) {
+            true => Ok(()),
+            false => Err(InvalidName("a namespace id is 32 hex digits".to_owned())),
+        },
+    );
     if config.get("class_name").is_null() && config.get("namespace_id").is_null() {
         diagnostics.push(
             Diagnostic::error(
@@ -161,9 +198,18 @@ fn validate(config: &Value) -> Diagnostics {
 
 /// A pure function of config and prior, so that a Worker's plan never waits for it.
 fn plan(request: &PlanRequest) -> PlanResponse {
-    let PlanRequest { prior, config, proposed, prior_private, .. } = request;
+    let PlanRequest {
+        prior,
+        config,
+        proposed,
+        prior_private,
+        ..
+    } = request;
     if proposed.is_null() {
-        return PlanResponse { private: prior_private.clone(), ..PlanResponse::default() };
+        return PlanResponse {
+            private: prior_private.clone(),
+            ..PlanResponse::default()
+        };
     }
     let mut diagnostics = validate(config);
     let mut requires_replace = Vec::new();
@@ -171,7 +217,10 @@ fn plan(request: &PlanRequest) -> PlanResponse {
     let stable_id = config.get("stable_id");
     planned.set("id", stable_id.clone());
     planned.set("type", BINDING_TYPE);
-    planned.set("force_destroy", config.get("force_destroy").bool().or(|| Attr::Known(false)));
+    planned.set(
+        "force_destroy",
+        config.get("force_destroy").bool().or(|| Attr::Known(false)),
+    );
 
     let same_identity = prior.is_null() || prior.get("stable_id") == stable_id;
     let provisional = prior_private.as_slice() == PROVISIONAL;
@@ -188,18 +237,26 @@ fn plan(request: &PlanRequest) -> PlanResponse {
         requires_replace.push(AttributePath::root("stable_id"));
     }
 
-    let sqlite = config.get("sqlite").bool().or(|| prior.get("sqlite").bool()).or(|| Attr::Known(true));
+    let sqlite = config
+        .get("sqlite")
+        .bool()
+        .or(|| prior.get("sqlite").bool())
+        .or(|| Attr::Known(true));
     planned.set("sqlite", sqlite);
     if let (Attr::Known(before), Attr::Known(after)) = (prior.get("sqlite").bool(), sqlite)
         && before != after
         && same_identity
     {
-        diagnostics.push(storage_change(stable_id.as_str().unwrap_or_default(), before));
+        diagnostics.push(storage_change(
+            stable_id.as_str().unwrap_or_default(),
+            before,
+        ));
     }
 
     let former = prior.get("script_name");
     let host = config.get("script_name");
-    let moves = former.as_str().is_some() && (host.as_str().is_some() || host.is_null()) && former != host;
+    let moves =
+        former.as_str().is_some() && (host.as_str().is_some() || host.is_null()) && former != host;
     let transferred_from = match config.get("transferred_from") {
         Value::Null if moves => former.clone(),
         Value::Null if former.as_str().is_some() && host.is_unknown() => Value::Unknown,
@@ -212,11 +269,20 @@ fn plan(request: &PlanRequest) -> PlanResponse {
         diagnostics.push(consent_while_moving(former.as_str()));
     }
     // A replacement calls again without the prior state; that call must not look like a plain create of an imported object.
-    PlanResponse { planned, requires_replace, private: prior_private.clone(), diagnostics }
+    PlanResponse {
+        planned,
+        requires_replace,
+        private: prior_private.clone(),
+        diagnostics,
+    }
 }
 
 fn storage_change(stable_id: &str, before: bool) -> Diagnostic {
-    let (from, to) = if before { ("SQLite", "key-value") } else { ("key-value", "SQLite") };
+    let (from, to) = if before {
+        ("SQLite", "key-value")
+    } else {
+        ("key-value", "SQLite")
+    };
     Diagnostic::error(
         "Storage of a namespace cannot change",
         format!(
@@ -229,7 +295,10 @@ fn storage_change(stable_id: &str, before: bool) -> Diagnostic {
 }
 
 fn consent_while_moving(former: Option<&str>) -> Diagnostic {
-    let former = former.map_or_else(|| "no `script_name`".to_owned(), |name| format!("`script_name = {name:?}`"));
+    let former = former.map_or_else(
+        || "no `script_name`".to_owned(),
+        |name| format!("`script_name = {name:?}`"),
+    );
     Diagnostic::error(
         "Cannot move a namespace that may be destroyed",
         format!(
@@ -259,7 +328,9 @@ fn parse_import(id: &str) -> Option<(Option<AccountId>, ImportId<'_>)> {
     }
     match parts.as_slice() {
         [id] if is_hex_id(id) => Some((None, ImportId::Namespace(id))),
-        [first, id] if is_hex_id(first) && is_hex_id(id) => Some((account(first), ImportId::Namespace(id))),
+        [first, id] if is_hex_id(first) && is_hex_id(id) => {
+            Some((account(first), ImportId::Namespace(id)))
+        }
         [script, class] => Some((None, ImportId::Class(script, class))),
         [first, script, class] => Some((Some(account(first)?), ImportId::Class(script, class))),
         _ => None,
@@ -277,41 +348,82 @@ impl DoNamespace {
                 ),
             ));
         };
-        let client = self.session.client(&stop).map_err(super::session::NoClient::diagnostic)?;
+        let client = self
+            .session
+            .client(&stop)
+            .map_err(super::session::NoClient::diagnostic)?;
         let account = match account {
             Some(account) => account,
             None => self.session.resolve_account(&client).await?,
         };
         let summary = || format!("Cannot import namespace `{id}`");
-        let namespaces = client.listings().namespaces(&account).await.map_err(|e| diagnose::error(summary(), &e))?;
+        let namespaces = client
+            .listings()
+            .namespaces(&account)
+            .await
+            .map_err(|e| diagnose::error(summary(), &e))?;
         let found = namespaces.iter().find(|namespace| match wanted {
             ImportId::Namespace(id) => namespace.id == NamespaceId::new(id),
             ImportId::Class(script, class) => {
-                namespace.script.as_ref().is_some_and(|s| s.as_str() == script)
-                    && namespace.class.as_ref().is_some_and(|c| c.as_str() == class)
+                namespace
+                    .script
+                    .as_ref()
+                    .is_some_and(|s| s.as_str() == script)
+                    && namespace
+                        .class
+                        .as_ref()
+                        .is_some_and(|c| c.as_str() == class)
             }
         });
-        let Some((namespace, (script, class))) =
-            found.and_then(|namespace| Some((namespace, namespace.script.as_ref().zip(namespace.class.as_ref())?)))
-        else {
+        let Some((namespace, (script, class))) = found.and_then(|namespace| {
+            Some((
+                namespace,
+                namespace.script.as_ref().zip(namespace.class.as_ref())?,
+            ))
+        }) else {
             return Err(Diagnostic::error(
                 summary(),
-                format!("Account {account} lists no such Durable Object namespace that belongs to a Worker and a class."),
+                format!(
+                    "Account {account} lists no such Durable Object namespace that belongs to a Worker and a class."
+                ),
             ));
         };
-        let scripts = client.listings().scripts(&account).await.map_err(|e| diagnose::error(summary(), &e))?;
-        let tags = scripts.iter().find(|listed| listed.name == *script).map(|listed| listed.tags.as_slice());
+        let scripts = client
+            .listings()
+            .scripts(&account)
+            .await
+            .map_err(|e| diagnose::error(summary(), &e))?;
+        let tags = scripts
+            .iter()
+            .find(|listed| listed.name == *script)
+            .map(|listed| listed.tags.as_slice());
         let tags = worker::identity::decode(tags.unwrap_or_default());
         let known = match tags.alchemy.is_empty() || tags.ours.is_some() {
             true => worker::identity::stable_id_of(class, &tags, []),
             false => {
-                let settings = client.settings(&account, script).await.map_err(|e| diagnose::error(summary(), &e))?;
-                worker::identity::stable_id_of(class, &tags, worker::live::own_classes(&settings.bindings))
+                let settings = client
+                    .settings(&account, script)
+                    .await
+                    .map_err(|e| diagnose::error(summary(), &e))?;
+                worker::identity::stable_id_of(
+                    class,
+                    &tags,
+                    worker::live::own_classes(&settings.bindings),
+                )
             }
         };
-        let private = if known.is_some() { Vec::new() } else { PROVISIONAL.to_vec() };
+        let private = if known.is_some() {
+            Vec::new()
+        } else {
+            PROVISIONAL.to_vec()
+        };
         let stable_id = known.map_or_else(|| class.to_string(), |id| id.to_string());
-        let mut state = Value::object(self.schema.attributes.iter().map(|a| (a.name.clone(), Value::Null)));
+        let mut state = Value::object(
+            self.schema
+                .attributes
+                .iter()
+                .map(|a| (a.name.clone(), Value::Null)),
+        );
         state.set("id", stable_id.as_str());
         state.set("stable_id", stable_id);
         state.set("class_name", class.as_str());

@@ -12,7 +12,9 @@ pub fn parse(text: &str) -> Option<Duration> {
     while !rest.is_empty() || text.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let number: f64 = rest[..digits].parse().ok()?;
-        let unit_end = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |end| digits + end);
+        let unit_end = rest[digits..]
+            .find(|c: char| c.is_ascii_digit())
+            .map_or(rest.len(), |end| digits + end);
         let seconds = match &rest[digits..unit_end] {
             "ms" => 0.001,
             "s" => 1.0,
@@ -43,7 +45,16 @@ mod tests {
         assert_eq!(milliseconds("1.5s"), Some(1_500));
         assert_eq!(milliseconds("250ms"), Some(250));
         assert_eq!(milliseconds("0s"), Some(0));
-        for text in ["", "s", "10", "10x", "-1s", "1 h", "1e400h", "99999999999999999999h"] {
+        for text in [
+            "",
+            "s",
+            "10",
+            "10x",
+            "-1s",
+            "1 h",
+            "1e400h",
+            "99999999999999999999h",
+        ] {
             assert_eq!(milliseconds(text), None, "{text}");
         }
     }

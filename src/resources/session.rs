@@ -95,8 +95,14 @@ pub struct Session {
 impl Session {
     /// Takes a configuration, and forgets what was done under the one before.
     pub fn configure(&self, access: Access) {
-        let configured = Configured { access: Some(access), ..Configured::default() };
-        *self.configured.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(configured);
+        let configured = Configured {
+            access: Some(access),
+            ..Configured::default()
+        };
+        *self
+            .configured
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(configured);
         // What was read of states is remembered: cores may upgrade them before they configure.
         let mut memory = self.memory();
         memory.created.clear();
@@ -105,7 +111,10 @@ impl Session {
     }
 
     fn configured(&self) -> Arc<Configured> {
-        self.configured.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.configured
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -117,7 +126,10 @@ impl Session {
         let configured = self.configured();
         let Some(access) = &configured.access else {
             let text = "The provider has not been configured. This is a bug in the provider or in the core.";
-            return Err(NoClient::Unusable(Box::new(Diagnostic::error("Provider is not configured", text))));
+            return Err(NoClient::Unusable(Box::new(Diagnostic::error(
+                "Provider is not configured",
+                text,
+            ))));
         };
         let credentials = match &access.login {
             Login::Known(credentials) => credentials,
@@ -156,7 +168,10 @@ impl Session {
 
     /// The account of resources that name none, as configured.
     pub fn account(&self) -> Attr<AccountId> {
-        self.configured().access.as_ref().map_or(Attr::Null, |access| access.account.clone())
+        self.configured()
+            .access
+            .as_ref()
+            .map_or(Attr::Null, |access| access.account.clone())
     }
 
     /// The account of resources that name none: as configured, else the only one that the credentials see.
@@ -191,7 +206,9 @@ impl Session {
 
     /// Whether a Worker's state has passed by.
     pub fn has_seen(&self, account: &AccountId, script: &ScriptName) -> bool {
-        self.memory().seen.contains(&(account.clone(), script.clone()))
+        self.memory()
+            .seen
+            .contains(&(account.clone(), script.clone()))
     }
 
     /// Notes that this process created a Worker.
@@ -201,12 +218,16 @@ impl Session {
 
     /// Notes that this process deleted or renamed a Worker.
     pub fn deleted(&self, account: &AccountId, script: &ScriptName) {
-        self.memory().created.remove(&(account.clone(), script.clone()));
+        self.memory()
+            .created
+            .remove(&(account.clone(), script.clone()));
     }
 
     /// Whether this process created a Worker and has not deleted it.
     pub fn has_created(&self, account: &AccountId, script: &ScriptName) -> bool {
-        self.memory().created.contains(&(account.clone(), script.clone()))
+        self.memory()
+            .created
+            .contains(&(account.clone(), script.clone()))
     }
 
     /// Notes which stable IDs a Worker is planned to host, and returns those that another one is planned to host too.
@@ -219,9 +240,17 @@ impl Session {
         let mut memory = self.memory();
         let mut others = Vec::new();
         for stable_id in stable_ids {
-            let hosts = memory.hosts.entry((account.cloned(), stable_id.clone())).or_default();
+            let hosts = memory
+                .hosts
+                .entry((account.cloned(), stable_id.clone()))
+                .or_default();
             hosts.insert(script.clone());
-            others.extend(hosts.iter().filter(|host| *host != script).map(|host| (stable_id.clone(), host.clone())));
+            others.extend(
+                hosts
+                    .iter()
+                    .filter(|host| *host != script)
+                    .map(|host| (stable_id.clone(), host.clone())),
+            );
         }
         others.sort();
         others

@@ -59,7 +59,11 @@ impl Applies {
         self.update(|count| count.waiting += 1);
         let _waiting = Waiting(self);
         let now = Instant::now();
-        let starved = self.count.lock().unwrap_or_else(PoisonError::into_inner).stuck_since;
+        let starved = self
+            .count
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .stuck_since;
         if starved.is_some_and(|since| now >= since + STARVED) {
             return Err(GaveUp::Starved);
         }
@@ -129,7 +133,10 @@ mod tests {
         let (_one, _other) = (applies.run(), applies.run());
         let start = Instant::now();
         let gave_up = loop {
-            if let Err(gave_up) = applies.wait(Duration::from_secs(2), start + Duration::from_secs(120)).await {
+            if let Err(gave_up) = applies
+                .wait(Duration::from_secs(2), start + Duration::from_secs(120))
+                .await
+            {
                 break gave_up;
             }
         };

@@ -180,7 +180,12 @@ async fn rename_is_one_line_of_the_plan_and_keeps_the_count() {
     let plan = stage.workspace.plan(renamed).await;
     plan.assert_says("Plan: 0 to add, 2 to change, 0 to destroy.");
     let sentence = "rename counter: Counter -> MyCounter (data kept)";
-    let lines = plan.stdout.lines().map(str::trim);
+    // Before that stand the core's remarks on development overrides.
+    let actions = plan
+        .stdout
+        .lines()
+        .skip_while(|it| !it.contains("will perform the following actions"));
+    let lines = actions.map(str::trim);
     let told: Vec<_> = lines.clone().filter(|it| it.contains(sentence)).collect();
     assert_eq!(told.len(), 1, "{plan}");
     assert!(told[0].starts_with('+'), "{plan}");

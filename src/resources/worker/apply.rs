@@ -18,7 +18,8 @@ use crate::durable::tag::OurTag;
 use crate::durable::{LiveNamespace, ScriptName};
 use crate::resources::{diagnose, duration};
 use crate::tf::{
-    ApplyRequest, ApplyResponse, Attr, AttributePath, Checkpoint, Diagnostic, Diagnostics, Severity, Value,
+    ApplyRequest, ApplyResponse, Attr, AttributePath, Checkpoint, Diagnostic, Diagnostics,
+    Severity, Value,
 };
 
 /// How long an apply may take unless `timeouts` says otherwise.
@@ -34,7 +35,10 @@ pub fn time_limit(config: &Value, operation: &str) -> Duration {
 }
 
 /// A token that is cancelled by `stop`, or when `limit` is over. The task ends with the guard.
-pub fn limited(stop: &CancellationToken, limit: Duration) -> (CancellationToken, tokio_util::sync::DropGuard) {
+pub fn limited(
+    stop: &CancellationToken,
+    limit: Duration,
+) -> (CancellationToken, tokio_util::sync::DropGuard) {
     let token = stop.child_token();
     let done = CancellationToken::new();
     let (timer, over) = (token.clone(), done.clone());
@@ -53,7 +57,11 @@ pub async fn apply(worker: &Worker, request: ApplyRequest) -> ApplyResponse {
     let private = Private::decode(&request.planned_private);
     let before = |diagnostics: Diagnostics| ApplyResponse {
         state: request.prior.clone(),
-        private: if creates { Vec::new() } else { private.kept().encode() },
+        private: if creates {
+            Vec::new()
+        } else {
+            private.kept().encode()
+        },
         diagnostics,
     };
     let planned = match &private.planned {
@@ -65,7 +73,10 @@ pub async fn apply(worker: &Worker, request: ApplyRequest) -> ApplyResponse {
     };
     let operation = if creates { "create" } else { "update" };
     let (stop, _timer) = limited(&request.stop, time_limit(&request.config, operation));
-    let (client, stoppable) = match (worker.session.client(&CancellationToken::new()), worker.session.client(&stop)) {
+    let (client, stoppable) = match (
+        worker.session.client(&CancellationToken::new()),
+        worker.session.client(&stop),
+    ) {
         (Ok(client), Ok(stoppable)) => (client, stoppable),
         (Err(none), _) | (_, Err(none)) => return before(none.diagnostic().into()),
     };
@@ -137,7 +148,10 @@ impl Apply<'_> {
         let standing = self.stand().await?;
         let content_hash = match &code {
             Some(modules) => Some(modules.sha256.clone()),
-            None => standing.as_ref().and_then(|s| identity::decode(&s.service.tags).ours).and_then(|ours| ours.content_hash),
+            None => standing
+                .as_ref()
+                .and_then(|s| identity::decode(&s.service.tags).ours)
+                .and_then(|ours| ours.content_hash),
         };
         let ours = OurTag {
             mark: self.private.mark.clone().unwrap_or_default(),
@@ -176,13 +190,19 @@ impl Apply<'_> {
             (true, false) => (Value::Null, Vec::new()),
             _ => (self.state, self.private.encode()),
         };
-        ApplyResponse { state, private, diagnostics: self.diagnostics }
+        ApplyResponse {
+            state,
+            private,
+            diagnostics: self.diagnostics,
+        }
     }
 
     /// Reads the code again, and compares it with what was planned.
     async fn load_code(&mut self) -> Result<Option<Modules>, Diagnostic> {
         let code = code::load(&self.request.config).await.map_err(first)?;
-        let Code::Known(modules) = code else { return Ok(None) };
+        let Code::Known(modules) = code else {
+            return Ok(None);
+        };
         let planned = self.request.planned.get("content_sha256").as_str();
         if planned.is_some_and(|planned| planned != modules.sha256) {
             return Err(Diagnostic::error(
@@ -199,13 +219,21 @@ impl Apply<'_> {
         let service = match self.planned.intent {
             Intent::Create => {
                 self.refuse_existing().await?;
-                self.private = Private { mark: Some(identity::new_mark()?), ..Private::default() };
+                self.private = Private {
+                    mark: Some(identity::new_mark()?),
+                    ..Private::default()
+                };
                 return Ok(None);
             }
             Intent::Adopt | Intent::Resume => self.take_over().await?,
             Intent::Update => self.current().await?,
         };
-        let settings = self.read("Cannot read the Worker's settings", self.stoppable.settings(&self.account, &self.name)).await?;
+        let settings = self
+            .read(
+                "Cannot read the Worker's settings",
+                self.stoppable.settings(&self.account, &self.name),
+            )
+            .await?;
         if settings.uses_exports() {
             return Err(Diagnostic::error(
                 "Worker declares its classes with `exports`",
@@ -216,7 +244,13 @@ impl Apply<'_> {
                 ),
             ));
         }
-        if self.planned.upload && !self.expectation().holds().await.map_err(|e| diagnose::error("Cannot read the namespaces", &e))? {
+        if self.planned.upload
+            && !self
+                .expectation()
+                .holds()
+                .await
+                .map_err(|e| diagnose::error("Cannot read the namespaces", &e))?
+        {
             return Err(Diagnostic::error(
                 "Live namespaces changed since the plan",
                 format!(
@@ -229,12 +263,20 @@ impl Apply<'_> {
         Ok(Some(Standing { service, settings }))
     }
 
-    async fn read<T>(&self, summary: &str, call: impl Future<Output = Result<T, ApiError>>) -> Result<T, Diagnostic> {
+    async fn read<T>(
+        &self,
+        summary: &str,
+        call: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, Diagnostic> {
         call.await.map_err(|error| diagnose::error(summary, &error))
     }
 
     async fn service(&self, name: &ScriptName) -> Result<Option<Service>, Diagnostic> {
-        self.read(&format!("Cannot read Worker {name}"), self.stoppable.service(&self.account, name)).await
+        self.read(
+            &format!("Cannot read Worker {name}"),
+            self.stoppable.service(&self.account, name),
+        )
+        .await
     }
 
     async fn refuse_existing(&self) -> Result<(), Diagnostic> {
@@ -255,12 +297,18 @@ impl Apply<'_> {
         let Some(service) = self.service(&self.name).await? else {
             return Err(gone(&self.name, "It was there when the plan was made."));
         };
-        let live = identity::decode(&service.tags).ours.map(|ours| ours.mark).filter(|mark| !mark.is_empty());
+        let live = identity::decode(&service.tags)
+            .ours
+            .map(|ours| ours.mark)
+            .filter(|mark| !mark.is_empty());
         let mark = match (self.planned.intent, live) {
             (Intent::Resume, Some(mark)) => mark,
             _ => identity::new_mark()?,
         };
-        self.private = Private { mark: Some(mark), ..Private::default() };
+        self.private = Private {
+            mark: Some(mark),
+            ..Private::default()
+        };
         Ok(service)
     }
 
@@ -270,7 +318,9 @@ impl Apply<'_> {
         let worker_id = prior.get("worker_id").as_str().map(str::to_owned);
         let former = ScriptName::from_api(prior.get("name").as_str().unwrap_or_default());
         let mark = self.private.mark.clone();
-        let is_ours = |service: &Service| identity::whose(service, mark.as_deref(), worker_id.as_deref()) == Whose::Ours;
+        let is_ours = |service: &Service| {
+            identity::whose(service, mark.as_deref(), worker_id.as_deref()) == Whose::Ours
+        };
         if former != self.name {
             match self.service(&self.name).await? {
                 Some(service) if is_ours(&service) => {}
@@ -288,14 +338,17 @@ impl Apply<'_> {
                         mark.as_deref(),
                         worker_id.as_deref(),
                     );
-                    renamed.await.map_err(|e| diagnose::error(format!("Cannot rename Worker {former}"), &e))?;
+                    renamed.await.map_err(|e| {
+                        diagnose::error(format!("Cannot rename Worker {former}"), &e)
+                    })?;
                     self.client.listings().invalidate(&self.account);
                     self.worker.session.deleted(&self.account, &former);
                 }
             }
             self.state.set("name", self.name.as_str());
             self.state.set("service", self.name.as_str());
-            self.checkpoint.reach(self.state.clone(), self.private.encode());
+            self.checkpoint
+                .reach(self.state.clone(), self.private.encode());
         }
         match self.service(&self.name).await? {
             Some(service) if is_ours(&service) => {
@@ -317,7 +370,10 @@ impl Apply<'_> {
                     self.name
                 ),
             )),
-            None => Err(gone(&self.name, "Plan again: it shows that the Worker is to be created.")),
+            None => Err(gone(
+                &self.name,
+                "Plan again: it shows that the Worker is to be created.",
+            )),
         }
     }
 
@@ -362,7 +418,8 @@ impl Apply<'_> {
             true => Vec::new(),
             false => {
                 let look = foreign::unresolved(&self.stoppable, &self.account, &foreign);
-                self.read("Cannot see what another Worker hosts", look).await?
+                self.read("Cannot see what another Worker hosts", look)
+                    .await?
             }
         };
         let hosts = !self.planned.claims.is_empty() || self.planned.migration.is_some();
@@ -370,14 +427,22 @@ impl Apply<'_> {
             self.wait_for(std::mem::take(&mut missing)).await?;
         }
         let left_out = missing.iter().map(|foreign| foreign.name.clone()).collect();
-        self.upload_once(standing, code, ours, true, &left_out).await?;
+        self.upload_once(standing, code, ours, true, &left_out)
+            .await?;
         let service = self.landed().await?;
         self.commit(service.clone());
         if !missing.is_empty() {
             self.wait_for(missing).await?;
-            let settings = self.read("Cannot read the Worker's settings", self.stoppable.settings(&self.account, &self.name));
-            let standing = Standing { settings: settings.await?, service };
-            self.upload_once(Some(&standing), code, ours, false, &BTreeSet::new()).await?;
+            let settings = self.read(
+                "Cannot read the Worker's settings",
+                self.stoppable.settings(&self.account, &self.name),
+            );
+            let standing = Standing {
+                settings: settings.await?,
+                service,
+            };
+            self.upload_once(Some(&standing), code, ours, false, &BTreeSet::new())
+                .await?;
             let service = self.landed().await?;
             self.commit(service);
         }
@@ -385,7 +450,13 @@ impl Apply<'_> {
     }
 
     async fn wait_for(&self, missing: Vec<Foreign>) -> Result<(), Diagnostic> {
-        foreign::wait(&self.stoppable, &self.account, &self.worker.session.applies, missing).await
+        foreign::wait(
+            &self.stoppable,
+            &self.account,
+            &self.worker.session.applies,
+            missing,
+        )
+        .await
     }
 
     async fn upload_once(
@@ -398,13 +469,24 @@ impl Apply<'_> {
     ) -> Result<(), Diagnostic> {
         if self.request.stop.is_cancelled() {
             let text = "The run was interrupted before the upload. Run apply again to go on.";
-            return Err(Diagnostic::error(format!("Worker {} was not uploaded", self.name), text));
+            return Err(Diagnostic::error(
+                format!("Worker {} was not uploaded", self.name),
+                text,
+            ));
         }
-        let live_tags = standing.map(|standing| standing.service.tags.clone()).unwrap_or_default();
+        let live_tags = standing
+            .map(|standing| standing.service.tags.clone())
+            .unwrap_or_default();
         let tags = self.tags(&live_tags, ours);
-        let migration = self.planned.migration.as_ref().filter(|_| migrates).map(|migration| {
-            migration.for_tag(standing.and_then(|standing| standing.service.migration_tag.clone()))
-        });
+        let migration = self
+            .planned
+            .migration
+            .as_ref()
+            .filter(|_| migrates)
+            .map(|migration| {
+                migration
+                    .for_tag(standing.and_then(|standing| standing.service.migration_tag.clone()))
+            });
         let parts = Parts {
             planned: &self.request.planned,
             prior: &self.request.prior,
@@ -431,7 +513,10 @@ impl Apply<'_> {
                 Ok(())
             }
             Err(Failed::Refused(error)) => Err(self.refused(&error)),
-            Err(Failed::Unclear(text)) => Err(Diagnostic::error(format!("Upload of Worker {} is unclear", self.name), text)),
+            Err(Failed::Unclear(text)) => Err(Diagnostic::error(
+                format!("Upload of Worker {} is unclear", self.name),
+                text,
+            )),
         }
     }
 
@@ -440,19 +525,33 @@ impl Apply<'_> {
         let diagnostic = diagnose::error(format!("Cannot upload Worker {}", self.name), error);
         let says = |class: &str| {
             let quoted = format!("'{class}'");
-            error.failure().is_some_and(|failure| failure.codes.iter().any(|(_, text)| text.contains(&quoted)))
+            error
+                .failure()
+                .is_some_and(|failure| failure.codes.iter().any(|(_, text)| text.contains(&quoted)))
         };
-        let placements = hosting::placements(&self.request.planned, &Attr::Known(self.name.clone())).unwrap_or_default();
+        let placements =
+            hosting::placements(&self.request.planned, &Attr::Known(self.name.clone()))
+                .unwrap_or_default();
         for placement in placements {
-            let Some(class) = placement.object.class_name.known() else { continue };
-            let created = self.planned.migration.as_ref().is_some_and(|migration| migration.creates_key_value(class));
+            let Some(class) = placement.object.class_name.known() else {
+                continue;
+            };
+            let created = self
+                .planned
+                .migration
+                .as_ref()
+                .is_some_and(|migration| migration.creates_key_value(class));
             let attribute = match error {
                 ApiError::KeyValueRefused(_) if created => "sqlite",
                 ApiError::KeyValueRefused(_) => continue,
                 _ if says(class.as_str()) => "class_name",
                 _ => continue,
             };
-            let id = placement.object.stable_id.known().map(|id| format!(" The stable ID is `{id}`."));
+            let id = placement
+                .object
+                .stable_id
+                .known()
+                .map(|id| format!(" The stable ID is `{id}`."));
             let mut diagnostic = diagnostic.at(placement.path.attribute(attribute));
             diagnostic.detail.push_str(&id.unwrap_or_default());
             return diagnostic;
@@ -463,23 +562,37 @@ impl Apply<'_> {
     /// The Worker after an upload that has landed. Listings lag, so it is looked for more than once.
     async fn landed(&mut self) -> Result<Service, Diagnostic> {
         if self.creates {
-            self.worker.session.created(self.account.clone(), self.name.clone());
+            self.worker
+                .session
+                .created(self.account.clone(), self.name.clone());
         }
         // From here on a failure must not lose the Worker.
         self.committed = true;
         self.reach();
-        let failed = |error: &ApiError| diagnose::error("Cannot read the Worker after its upload", error);
+        let failed =
+            |error: &ApiError| diagnose::error("Cannot read the Worker after its upload", error);
         for look in 0..LOOKS {
             if look > 0 {
-                self.client.wait("wait for the Worker", LOOK_PAUSE).await.map_err(|e| failed(&e))?;
+                self.client
+                    .wait("wait for the Worker", LOOK_PAUSE)
+                    .await
+                    .map_err(|e| failed(&e))?;
             }
-            if let Some(service) = self.client.service(&self.account, &self.name).await.map_err(|e| failed(&e))? {
+            if let Some(service) = self
+                .client
+                .service(&self.account, &self.name)
+                .await
+                .map_err(|e| failed(&e))?
+            {
                 return Ok(service);
             }
         }
         Err(Diagnostic::error(
             "Cannot read the Worker after its upload",
-            format!("Cloudflare accepted the upload of Worker `{}`, but says that there is no such Worker.", self.name),
+            format!(
+                "Cloudflare accepted the upload of Worker `{}`, but says that there is no such Worker.",
+                self.name
+            ),
         ))
     }
 
@@ -500,16 +613,25 @@ impl Apply<'_> {
         }
         let tags = self.tags(&standing.service.tags, ours);
         let settings = ScriptSettings { tags: Some(tags) };
-        let written = self.client.patch_script_settings(&self.account, &self.name, &settings).await;
+        let written = self
+            .client
+            .patch_script_settings(&self.account, &self.name, &settings)
+            .await;
         self.client.listings().invalidate(&self.account);
         self.worker.session.applies.uploaded();
-        written.map_err(|error| diagnose::error(format!("Cannot write the tags of Worker {}", self.name), &error))
+        written.map_err(|error| {
+            diagnose::error(
+                format!("Cannot write the tags of Worker {}", self.name),
+                &error,
+            )
+        })
     }
 
     /// Notes that the Worker is as planned, with what Cloudflare says of it now.
     fn commit(&mut self, service: Service) {
         self.committed = true;
-        let managed = !self.request.config.get("script").is_null() || !self.request.config.get("modules").is_null();
+        let managed = !self.request.config.get("script").is_null()
+            || !self.request.config.get("modules").is_null();
         if self.planned.upload {
             self.private.etag = service.etag.clone().filter(|_| managed);
         } else if self.private.etag.is_none() {
@@ -521,22 +643,37 @@ impl Apply<'_> {
 
     /// Notes what is certain now, so that neither a panic nor a failure after this loses it.
     fn reach(&mut self) {
-        self.state = state_after(&self.request.planned, &self.facts, &self.planned, &self.account, &self.name);
-        self.checkpoint.reach(self.state.clone(), self.private.encode());
+        self.state = state_after(
+            &self.request.planned,
+            &self.facts,
+            &self.planned,
+            &self.account,
+            &self.name,
+        );
+        self.checkpoint
+            .reach(self.state.clone(), self.private.encode());
     }
 
     async fn enable_subdomain(&mut self) -> Result<(), Diagnostic> {
-        let Some(wanted) = self.request.planned.get("workers_dev").as_bool() else { return Ok(()) };
+        let Some(wanted) = self.request.planned.get("workers_dev").as_bool() else {
+            return Ok(());
+        };
         let managed = !self.request.config.get("workers_dev").is_null();
         let before = self.request.prior.get("workers_dev").as_bool();
-        if !managed || before == Some(wanted) || (self.planned.intent == Intent::Create && !wanted) {
+        if !managed || before == Some(wanted) || (self.planned.intent == Intent::Create && !wanted)
+        {
             return Ok(());
         }
-        let call = self.stoppable.set_script_subdomain(&self.account, &self.name, wanted, None);
-        self.read(&format!("Cannot set `workers_dev` of Worker {}", self.name), call)
-            .await
-            .map(drop)
-            .map_err(|diagnostic| diagnostic.at(AttributePath::root("workers_dev")))
+        let call = self
+            .stoppable
+            .set_script_subdomain(&self.account, &self.name, wanted, None);
+        self.read(
+            &format!("Cannot set `workers_dev` of Worker {}", self.name),
+            call,
+        )
+        .await
+        .map(drop)
+        .map_err(|diagnostic| diagnostic.at(AttributePath::root("workers_dev")))
     }
 
     /// Reads what the plan left unknown.
@@ -544,23 +681,44 @@ impl Apply<'_> {
         let planned = &self.request.planned;
         if planned.get("workers_dev").is_unknown() || planned.get("url").is_unknown() {
             let call = self.stoppable.script_subdomain(&self.account, &self.name);
-            let subdomain = self.read("Cannot read the workers.dev setting", call).await?;
+            let subdomain = self
+                .read("Cannot read the workers.dev setting", call)
+                .await?;
             self.facts.workers_dev = Some(subdomain.enabled);
             let call = self.stoppable.account_subdomain(&self.account);
-            let account_subdomain = self.read("Cannot read the account's workers.dev subdomain", call).await?;
+            let account_subdomain = self
+                .read("Cannot read the account's workers.dev subdomain", call)
+                .await?;
             self.facts.url = read::url(&self.name, subdomain.enabled, account_subdomain.as_deref());
         }
-        let classes: BTreeSet<&str> = self.planned.claims.iter().map(|(_, class)| class.as_str()).collect();
+        let classes: BTreeSet<&str> = self
+            .planned
+            .claims
+            .iter()
+            .map(|(_, class)| class.as_str())
+            .collect();
         let unknown = |attribute: &str| !planned.get(attribute).is_wholly_known();
         let mut listed_all = true;
-        if unknown("durable_object_namespaces") || unknown("bindings") || unknown("durable_objects") {
+        if unknown("durable_object_namespaces") || unknown("bindings") || unknown("durable_objects")
+        {
             for look in 0..LOOKS {
                 if look > 0 {
-                    let wait = self.stoppable.wait("wait for the listing of namespaces", LOOK_PAUSE);
+                    let wait = self
+                        .stoppable
+                        .wait("wait for the listing of namespaces", LOOK_PAUSE);
                     self.read("Cannot read the namespaces", wait).await?;
                 }
-                self.facts.namespaces = self.read("Cannot read the namespaces", self.stoppable.namespaces(&self.account)).await?;
-                let here: BTreeSet<&str> = self.facts.own(&self.name).filter_map(|ns| Some(ns.class.as_ref()?.as_str())).collect();
+                self.facts.namespaces = self
+                    .read(
+                        "Cannot read the namespaces",
+                        self.stoppable.namespaces(&self.account),
+                    )
+                    .await?;
+                let here: BTreeSet<&str> = self
+                    .facts
+                    .own(&self.name)
+                    .filter_map(|ns| Some(ns.class.as_ref()?.as_str()))
+                    .collect();
                 listed_all = classes.is_subset(&here);
                 if listed_all {
                     break;
@@ -587,8 +745,18 @@ impl Apply<'_> {
 
     /// A binding that reaches another namespace than the element that it was made from.
     fn misdirected(&self) -> Option<Diagnostic> {
-        for (name, element) in self.request.planned.get("bindings").as_map().into_iter().flatten() {
-            let (Some(live), Some(meant)) = (self.facts.bound.get(name), element.get("namespace_id").as_str()) else {
+        for (name, element) in self
+            .request
+            .planned
+            .get("bindings")
+            .as_map()
+            .into_iter()
+            .flatten()
+        {
+            let (Some(live), Some(meant)) = (
+                self.facts.bound.get(name),
+                element.get("namespace_id").as_str(),
+            ) else {
                 continue;
             };
             if live != meant {
@@ -622,23 +790,44 @@ struct Facts {
 
 impl Facts {
     fn own<'a>(&'a self, own: &'a ScriptName) -> impl Iterator<Item = &'a LiveNamespace> {
-        self.namespaces.iter().filter(move |namespace| namespace.script.as_ref() == Some(own))
+        self.namespaces
+            .iter()
+            .filter(move |namespace| namespace.script.as_ref() == Some(own))
     }
 
     fn of_class<'a>(&'a self, own: &'a ScriptName, class: &str) -> Option<&'a LiveNamespace> {
-        self.own(own).find(|namespace| namespace.class.as_ref().is_some_and(|c| c.as_str() == class))
+        self.own(own).find(|namespace| {
+            namespace
+                .class
+                .as_ref()
+                .is_some_and(|c| c.as_str() == class)
+        })
     }
 }
 
 fn bound_ids(settings: &Settings) -> BTreeMap<String, String> {
-    let foreign = settings.bindings.iter().filter(|binding| live::text(binding, "script_name").is_some());
+    let foreign = settings
+        .bindings
+        .iter()
+        .filter(|binding| live::text(binding, "script_name").is_some());
     foreign
-        .filter_map(|binding| Some((live::text(binding, "name")?.to_owned(), live::text(binding, "namespace_id")?.to_owned())))
+        .filter_map(|binding| {
+            Some((
+                live::text(binding, "name")?.to_owned(),
+                live::text(binding, "namespace_id")?.to_owned(),
+            ))
+        })
         .collect()
 }
 
 /// The state that a plan and what is known make. What is still unknown becomes null on the way to the core.
-fn state_after(planned: &Value, facts: &Facts, plan: &Planned, account: &AccountId, own: &ScriptName) -> Value {
+fn state_after(
+    planned: &Value,
+    facts: &Facts,
+    plan: &Planned,
+    account: &AccountId,
+    own: &ScriptName,
+) -> Value {
     let mut state = planned.clone();
     let mut fill = |attribute: &str, value: Value| {
         if state.get(attribute).is_unknown() {
@@ -649,13 +838,23 @@ fn state_after(planned: &Value, facts: &Facts, plan: &Planned, account: &Account
     if let Some(service) = &facts.service {
         fill("worker_id", service.worker_id.as_str().into());
         fill("etag", service.etag.clone().into());
-        fill("migration_tag", service.migration_tag.as_ref().map(|tag| Value::from(tag.as_str())).unwrap_or_default());
+        fill(
+            "migration_tag",
+            service
+                .migration_tag
+                .as_ref()
+                .map(|tag| Value::from(tag.as_str()))
+                .unwrap_or_default(),
+        );
     }
     if let Some(enabled) = facts.workers_dev {
         fill("workers_dev", enabled.into());
         fill("url", facts.url.clone());
     }
-    fill("migrations", with_history(&Value::Null, plan.history.as_ref()));
+    fill(
+        "migrations",
+        with_history(&Value::Null, plan.history.as_ref()),
+    );
     let namespaces = match planned.get("durable_object_namespaces") {
         Value::Map(map) => filled(map, facts, own),
         // Known only now: after taking a Worker over.
@@ -663,7 +862,9 @@ fn state_after(planned: &Value, facts: &Facts, plan: &Planned, account: &Account
     };
     state.set("durable_object_namespaces", Value::Map(namespaces));
     for attribute in ELEMENT_MAPS {
-        let Value::Map(mut map) = state.get(attribute).clone() else { continue };
+        let Value::Map(mut map) = state.get(attribute).clone() else {
+            continue;
+        };
         for (name, element) in &mut map {
             if element.get("namespace_id").is_unknown() {
                 let id = namespace_id(name, element, facts, own);
@@ -676,14 +877,24 @@ fn state_after(planned: &Value, facts: &Facts, plan: &Planned, account: &Account
 }
 
 fn namespace_id(name: &str, element: &Value, facts: &Facts, own: &ScriptName) -> Value {
-    let Some(Element::DurableObject(object)) = Element::of(element) else { return Value::Null };
-    match (object.home(&Attr::Known(own.clone())), object.class_name.known()) {
-        (Home::Here(_) | Home::HereByClass, Some(class)) => {
-            facts.of_class(own, class.as_str()).map(|namespace| Value::from(namespace.id.as_str())).unwrap_or_default()
-        }
+    let Some(Element::DurableObject(object)) = Element::of(element) else {
+        return Value::Null;
+    };
+    match (
+        object.home(&Attr::Known(own.clone())),
+        object.class_name.known(),
+    ) {
+        (Home::Here(_) | Home::HereByClass, Some(class)) => facts
+            .of_class(own, class.as_str())
+            .map(|namespace| Value::from(namespace.id.as_str()))
+            .unwrap_or_default(),
         (Home::There(script), Some(class)) => {
             let bound = facts.bound.get(name).map(|id| Value::from(id.as_str()));
-            let listed = || facts.of_class(&script, class.as_str()).map(|namespace| Value::from(namespace.id.as_str()));
+            let listed = || {
+                facts
+                    .of_class(&script, class.as_str())
+                    .map(|namespace| Value::from(namespace.id.as_str()))
+            };
             bound.or_else(listed).unwrap_or_default()
         }
         _ => Value::Null,
@@ -691,22 +902,41 @@ fn namespace_id(name: &str, element: &Value, facts: &Facts, own: &ScriptName) ->
 }
 
 /// Planned entries, with the ids and server names of what was created.
-fn filled(map: &BTreeMap<String, Value>, facts: &Facts, own: &ScriptName) -> BTreeMap<String, Value> {
+fn filled(
+    map: &BTreeMap<String, Value>,
+    facts: &Facts,
+    own: &ScriptName,
+) -> BTreeMap<String, Value> {
     let mut map = map.clone();
     for value in map.values_mut() {
-        let class = value.get("class_name").as_str().unwrap_or_default().to_owned();
+        let class = value
+            .get("class_name")
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         let live = facts.of_class(own, &class);
         if value.get("namespace_id").is_unknown() {
-            value.set("namespace_id", live.map(|namespace| Value::from(namespace.id.as_str())));
+            value.set(
+                "namespace_id",
+                live.map(|namespace| Value::from(namespace.id.as_str())),
+            );
         }
         if value.get("name").is_unknown() {
-            value.set("name", live.map(|namespace| Value::from(namespace.name.as_str())));
+            value.set(
+                "name",
+                live.map(|namespace| Value::from(namespace.name.as_str())),
+            );
         }
     }
     map
 }
 
-fn taken_over(planned: &Value, facts: &Facts, plan: &Planned, own: &ScriptName) -> BTreeMap<String, Value> {
+fn taken_over(
+    planned: &Value,
+    facts: &Facts,
+    plan: &Planned,
+    own: &ScriptName,
+) -> BTreeMap<String, Value> {
     let placements = hosting::placements(planned, &Attr::Known(own.clone())).unwrap_or_default();
     let consent = hosting::wanted(&placements).consent;
     let claims = identity::read_claims(&plan.claims);
@@ -714,7 +944,10 @@ fn taken_over(planned: &Value, facts: &Facts, plan: &Planned, own: &ScriptName) 
         let class = namespace.class.clone()?;
         let claim = claims.iter().find(|claim| claim.class == class);
         let stable_id = claim.and_then(|claim| claim.stable_id.exact().cloned());
-        let consents = stable_id.as_ref().and_then(|id| consent.get(id)).and_then(|consent| consent.known().copied());
+        let consents = stable_id
+            .as_ref()
+            .and_then(|id| consent.get(id))
+            .and_then(|consent| consent.known().copied());
         Some(Entry {
             stable_id,
             class,
@@ -729,14 +962,24 @@ fn taken_over(planned: &Value, facts: &Facts, plan: &Planned, own: &ScriptName) 
 }
 
 fn claim_is_hashed(live: &OurTag, claim: &crate::durable::tag::Claim) -> bool {
-    let Some(id) = claim.stable_id.exact() else { return false };
-    live.claims.iter().any(|other| other.stable_id.names(id) && other.class == claim.class)
+    let Some(id) = claim.stable_id.exact() else {
+        return false;
+    };
+    live.claims
+        .iter()
+        .any(|other| other.stable_id.names(id) && other.class == claim.class)
 }
 
 fn first(diagnostics: Diagnostics) -> Diagnostic {
-    diagnostics.into_iter().next().unwrap_or_else(|| Diagnostic::error("Cannot read the code", "It is not known why."))
+    diagnostics
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| Diagnostic::error("Cannot read the code", "It is not known why."))
 }
 
 fn gone(name: &ScriptName, more: &str) -> Diagnostic {
-    Diagnostic::error(format!("Worker {name} is gone"), format!("There is no Worker `{name}` any more. {more} Nothing was changed."))
+    Diagnostic::error(
+        format!("Worker {name} is gone"),
+        format!("There is no Worker `{name}` any more. {more} Nothing was changed."),
+    )
 }

@@ -9,7 +9,11 @@ use crate::tf::{AttributePath, Diagnostic};
 ///
 /// Adoption goes first and gets a mark of its own: with `create_before_destroy` the old half of a replacement would otherwise
 /// recognize the Worker and delete what was just adopted.
-pub fn intent_for_existing(tags: &[String], content_sha256: Option<&str>, adopt: Option<bool>) -> Option<Intent> {
+pub fn intent_for_existing(
+    tags: &[String],
+    content_sha256: Option<&str>,
+    adopt: Option<bool>,
+) -> Option<Intent> {
     if adopt == Some(true) {
         return Some(Intent::Adopt);
     }
@@ -38,21 +42,37 @@ mod tests {
     use crate::durable::tag::OurTag;
 
     fn tags(hash: &str) -> Vec<String> {
-        let ours = OurTag { mark: "m".into(), content_hash: Some(hash.into()), ..OurTag::default() };
+        let ours = OurTag {
+            mark: "m".into(),
+            content_hash: Some(hash.into()),
+            ..OurTag::default()
+        };
         identity::all_tags(&[], &ours).0
     }
 
     #[test]
     fn only_our_own_attempt_with_the_same_code_is_resumed() {
-        assert_eq!(intent_for_existing(&tags("abc"), Some("abc"), None), Some(Intent::Resume));
+        assert_eq!(
+            intent_for_existing(&tags("abc"), Some("abc"), None),
+            Some(Intent::Resume)
+        );
         assert_eq!(intent_for_existing(&tags("abc"), Some("abd"), None), None);
         assert_eq!(intent_for_existing(&tags("abc"), None, Some(false)), None);
-        assert_eq!(intent_for_existing(&["team:x".to_owned()], Some("abc"), None), None);
+        assert_eq!(
+            intent_for_existing(&["team:x".to_owned()], Some("abc"), None),
+            None
+        );
     }
 
     #[test]
     fn adoption_wins_over_resuming() {
-        assert_eq!(intent_for_existing(&tags("abc"), Some("abc"), Some(true)), Some(Intent::Adopt));
-        assert_eq!(intent_for_existing(&[], None, Some(true)), Some(Intent::Adopt));
+        assert_eq!(
+            intent_for_existing(&tags("abc"), Some("abc"), Some(true)),
+            Some(Intent::Adopt)
+        );
+        assert_eq!(
+            intent_for_existing(&[], None, Some(true)),
+            Some(Intent::Adopt)
+        );
     }
 }

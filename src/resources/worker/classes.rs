@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::code::DESTROY_HINT;
+use super::element::{Element, Home};
 use super::gate::{self, Cause};
 use super::hosting::{self, ELEMENT_MAPS, Entry, Placement, Wanted};
 use super::identity::{self, Deleted, Owned, PlannedMigration};
-use super::element::{Element, Home};
 use crate::cloudflare::{AccountId, ApiError, Client};
 use crate::durable::plan::{Change, MigrationPlan, Subject};
 use crate::durable::{Evidence, MigrationTag, NamespaceId, ScriptName, Situation, StableId, plan};
@@ -77,15 +77,26 @@ impl Classes<'_> {
         self.refuse_former_name(&placements, &own, &former);
         self.refuse_unhosted_classes(&placements, &entries);
         let wanted = hosting::wanted(&placements);
-        let ids: BTreeSet<&StableId> = wanted.after.iter().map(|desired| &desired.stable_id).collect();
+        let ids: BTreeSet<&StableId> = wanted
+            .after
+            .iter()
+            .map(|desired| &desired.stable_id)
+            .collect();
         let before: Vec<&Entry> = entries
             .iter()
-            .filter(|entry| entry.lives_in(&former) || entry.stable_id.as_ref().is_some_and(|id| ids.contains(id)))
+            .filter(|entry| {
+                entry.lives_in(&former)
+                    || entry.stable_id.as_ref().is_some_and(|id| ids.contains(id))
+            })
             .collect();
         let mut situation = Situation {
             script: own.clone(),
             former_script: (former != own).then(|| former.clone()),
-            old_tag: self.prior.get("migration_tag").as_str().map(MigrationTag::new),
+            old_tag: self
+                .prior
+                .get("migration_tag")
+                .as_str()
+                .map(MigrationTag::new),
             before: before.iter().map(|entry| entry.hosted()).collect(),
             after: wanted.after.clone(),
             elsewhere: wanted.elsewhere.clone(),
@@ -94,7 +105,11 @@ impl Classes<'_> {
         situation.evidence.planned_elsewhere = self.session.plan_hosts(
             self.account.as_ref(),
             &own,
-            &wanted.after.iter().map(|desired| desired.stable_id.clone()).collect::<Vec<_>>(),
+            &wanted
+                .after
+                .iter()
+                .map(|desired| desired.stable_id.clone())
+                .collect::<Vec<_>>(),
         );
         let mut migration = plan(&situation);
         let moved = before.iter().any(|entry| !entry.lives_in(&former));
@@ -109,14 +124,19 @@ impl Classes<'_> {
                     migration = plan(&situation);
                 }
                 Err(error) => {
-                    self.diagnostics.push(diagnose::error("Cannot see what other Workers host", &error));
+                    self.diagnostics.push(diagnose::error(
+                        "Cannot see what other Workers host",
+                        &error,
+                    ));
                     return None;
                 }
             }
         }
         self.report(&migration, &placements);
         let deletes = self.judge_deletions(&migration, &former).await;
-        self.refuse_kept_names(&migration, &wanted);
+        if migration.problems.is_empty() {
+            self.refuse_kept_names(&migration, &wanted);
+        }
         if self.diagnostics.has_errors() {
             return None;
         }
@@ -129,7 +149,9 @@ impl Classes<'_> {
             started_from: entries
                 .iter()
                 .filter(|entry| entry.lives_in(&former))
-                .filter_map(|entry| Some(identity::owned(&entry.class, entry.namespace_id.as_ref()?)))
+                .filter_map(|entry| {
+                    Some(identity::owned(&entry.class, entry.namespace_id.as_ref()?))
+                })
                 .collect(),
             namespaces: hosting::planned(&migration.hosts, &entries, &wanted, &own, &former),
             migrations: with_history(self.prior.get("migrations"), history.as_ref()),
@@ -139,7 +161,9 @@ impl Classes<'_> {
 
     /// For a Worker that hosts namespaces, some unknowns decide what is deleted: these are errors.
     fn refuse_unknown(&mut self, entries: &[Entry], former: Option<&ScriptName>) {
-        let hosts = entries.iter().any(|entry| former.is_none_or(|former| entry.lives_in(former)));
+        let hosts = entries
+            .iter()
+            .any(|entry| former.is_none_or(|former| entry.lives_in(former)));
         if self.prior.is_null() || !hosts {
             return;
         }
@@ -159,13 +183,23 @@ impl Classes<'_> {
         for attribute in ELEMENT_MAPS {
             let elements = self.config.get(attribute);
             if elements.is_unknown() {
-                refuse(AttributePath::root(attribute), &format!("The whole of `{attribute}`"));
+                refuse(
+                    AttributePath::root(attribute),
+                    &format!("The whole of `{attribute}`"),
+                );
             }
             for (name, value) in elements.as_map().into_iter().flatten() {
                 let path = AttributePath::root(attribute).key(name);
-                let hosted_before = !self.prior.get(attribute).get(name).get("stable_id").is_null();
+                let hosted_before = !self
+                    .prior
+                    .get(attribute)
+                    .get(name)
+                    .get("stable_id")
+                    .is_null();
                 match Element::of(value) {
-                    Some(Element::Unknown) if hosted_before => refuse(path.clone(), &format!("`{path}`")),
+                    Some(Element::Unknown) if hosted_before => {
+                        refuse(path.clone(), &format!("`{path}`"))
+                    }
                     Some(Element::DurableObject(object)) if object.stable_id.is_unknown() => {
                         let path = path.attribute("stable_id");
                         refuse(path.clone(), &format!("`{path}`"));
@@ -177,7 +211,12 @@ impl Classes<'_> {
     }
 
     /// `script_name` still says the name that the Worker had.
-    fn refuse_former_name(&mut self, placements: &[Placement], own: &ScriptName, former: &ScriptName) {
+    fn refuse_former_name(
+        &mut self,
+        placements: &[Placement],
+        own: &ScriptName,
+        former: &ScriptName,
+    ) {
         if own == former {
             return;
         }
@@ -201,10 +240,17 @@ impl Classes<'_> {
     /// A binding of an own class without a stable ID only works if the class is there.
     fn refuse_unhosted_classes(&mut self, placements: &[Placement], entries: &[Entry]) {
         for Placement { path, object, home } in placements {
-            let Some(class) = object.class_name.known().filter(|_| *home == Home::HereByClass) else { continue };
+            let Some(class) = object
+                .class_name
+                .known()
+                .filter(|_| *home == Home::HereByClass)
+            else {
+                continue;
+            };
             let here = entries.iter().any(|entry| entry.class == *class)
                 || placements.iter().any(|other| {
-                    matches!(other.home, Home::Here(_)) && other.object.class_name.known() == Some(class)
+                    matches!(other.home, Home::Here(_))
+                        && other.object.class_name.known() == Some(class)
                 });
             if !here {
                 self.diagnostics.push(
@@ -225,15 +271,21 @@ impl Classes<'_> {
         for problem in &migration.problems {
             let detail = format!("{}\n\n{DESTROY_HINT}", problem.detail());
             let path = place(problem.subject(), placements, problem.attribute());
-            self.diagnostics.push(Diagnostic::error(problem.summary(), detail).at(path));
+            self.diagnostics
+                .push(Diagnostic::error(problem.summary(), detail).at(path));
         }
         for warning in &migration.warnings {
             let path = place(warning.subject(), placements, warning.attribute());
-            self.diagnostics.push(Diagnostic::warning(warning.summary(), warning.detail()).at(path));
+            self.diagnostics
+                .push(Diagnostic::warning(warning.summary(), warning.detail()).at(path));
         }
     }
 
-    async fn judge_deletions(&mut self, migration: &MigrationPlan, former: &ScriptName) -> Vec<Deleted> {
+    async fn judge_deletions(
+        &mut self,
+        migration: &MigrationPlan,
+        former: &ScriptName,
+    ) -> Vec<Deleted> {
         let deletes: Vec<Deleted> = migration
             .deletions()
             .map(|deletion| Deleted {
@@ -243,12 +295,17 @@ impl Classes<'_> {
                 consent: deletion.consent,
             })
             .collect();
-        if let (Some(client), Some(account), false) = (self.client, &self.account, deletes.is_empty()) {
-            let verdict = gate::judge(client, account, former.as_str(), &deletes, Cause::Dropped).await;
+        if let (Some(client), Some(account), false) =
+            (self.client, &self.account, deletes.is_empty())
+        {
+            let verdict =
+                gate::judge(client, account, former.as_str(), &deletes, Cause::Dropped).await;
             let refused = verdict.has_errors();
             self.diagnostics.extend(verdict);
             if !refused {
-                self.diagnostics.extend(gate::warn_of_references(client, account, former, Some(&deletes)).await);
+                self.diagnostics.extend(
+                    gate::warn_of_references(client, account, former, Some(&deletes)).await,
+                );
             }
         }
         deletes
@@ -266,9 +323,14 @@ impl Classes<'_> {
             let reached = prior.get("stable_id").as_str().and_then(|id| gone.get(id));
             let now = self.config.get("bindings").get(name);
             let still = matches!(Element::of(now), Some(Element::DurableObject(_)));
-            let Some(Change::Delete(deletion)) = reached.filter(|_| still) else { continue };
+            let Some(Change::Delete(deletion)) = reached.filter(|_| still) else {
+                continue;
+            };
             let path = AttributePath::root("bindings").key(name);
-            let stays = wanted.after.iter().any(|desired| desired.stable_id == deletion.stable_id);
+            let stays = wanted
+                .after
+                .iter()
+                .any(|desired| desired.stable_id == deletion.stable_id);
             if !stays {
                 self.diagnostics.push(
                     Diagnostic::error(
@@ -289,10 +351,19 @@ impl Classes<'_> {
 
 /// Whether the planner has to know what other Workers host.
 fn needs_evidence(migration: &MigrationPlan, situation: &Situation) -> bool {
-    let creates = migration.changes.iter().any(|change| matches!(change, Change::Create { .. }));
-    let moves = situation.after.iter().any(|desired| desired.transferred_from.is_some());
+    let creates = migration
+        .changes
+        .iter()
+        .any(|change| matches!(change, Change::Create { .. }));
+    let moves = situation
+        .after
+        .iter()
+        .any(|desired| desired.transferred_from.is_some());
     let leaves = situation.elsewhere.iter().any(|bound| {
-        situation.before.iter().any(|hosted| hosted.stable_id.is_some() && hosted.stable_id == bound.stable_id)
+        situation
+            .before
+            .iter()
+            .any(|hosted| hosted.stable_id.is_some() && hosted.stable_id == bound.stable_id)
     });
     creates || moves || leaves || !migration.problems.is_empty()
 }
@@ -303,20 +374,41 @@ type Seen = (
     Vec<(ScriptName, Vec<crate::durable::tag::Claim>)>,
 );
 
-async fn evidence(client: &Client, account: &AccountId, situation: &Situation) -> Result<Seen, ApiError> {
+async fn evidence(
+    client: &Client,
+    account: &AccountId,
+    situation: &Situation,
+) -> Result<Seen, ApiError> {
     let namespaces = client.listings().namespaces(account).await?;
     let scripts = client.listings().scripts(account).await?;
     let mut gone = Vec::new();
-    for id in situation.before.iter().filter_map(|hosted| hosted.namespace_id.as_ref()) {
+    for id in situation
+        .before
+        .iter()
+        .filter_map(|hosted| hosted.namespace_id.as_ref())
+    {
         let listed = namespaces.iter().any(|namespace| namespace.id == *id);
-        if !listed && matches!(client.objects(account, id).await, Err(ApiError::UnknownNamespace(_))) {
+        if !listed
+            && matches!(
+                client.objects(account, id).await,
+                Err(ApiError::UnknownNamespace(_))
+            )
+        {
             gone.push(id.clone());
         }
     }
     let tags = scripts
         .iter()
-        .filter(|listed| listed.name != situation.script && Some(&listed.name) != situation.former_script.as_ref())
-        .filter_map(|listed| Some((listed.name.clone(), identity::decode(&listed.tags).ours?.claims)))
+        .filter(|listed| {
+            listed.name != situation.script
+                && Some(&listed.name) != situation.former_script.as_ref()
+        })
+        .filter_map(|listed| {
+            Some((
+                listed.name.clone(),
+                identity::decode(&listed.tags).ours?.claims,
+            ))
+        })
         .collect();
     Ok((namespaces.to_vec(), gone, tags))
 }
@@ -336,7 +428,12 @@ fn place(subject: Subject<'_>, placements: &[Placement], attribute: &str) -> Att
 /// The sentences of a plan, under the tag that its upload sets.
 fn history(migration: &MigrationPlan) -> Option<(String, Vec<String>)> {
     let sentences: Vec<String> = migration.changes.iter().map(ToString::to_string).collect();
-    let key = migration.uploads.first().map_or(WITHOUT_UPLOAD.to_owned(), |upload| upload.new_tag.to_string());
+    let key = migration
+        .uploads
+        .first()
+        .map_or(WITHOUT_UPLOAD.to_owned(), |upload| {
+            upload.new_tag.to_string()
+        });
     (!sentences.is_empty()).then_some((key, sentences))
 }
 
@@ -344,9 +441,15 @@ fn history(migration: &MigrationPlan) -> Option<(String, Vec<String>)> {
 pub fn with_history(prior: &Value, entry: Option<&(String, Vec<String>)>) -> Value {
     let mut map = prior.as_map().cloned().unwrap_or_default();
     if let Some((tag, sentences)) = entry {
-        let said = map.entry(tag.clone()).or_insert_with(|| Value::List(Vec::new()));
+        let said = map
+            .entry(tag.clone())
+            .or_insert_with(|| Value::List(Vec::new()));
         if let Value::List(said) = said {
-            said.extend(sentences.iter().map(|sentence| Value::from(sentence.as_str())));
+            said.extend(
+                sentences
+                    .iter()
+                    .map(|sentence| Value::from(sentence.as_str())),
+            );
         }
     }
     Value::Map(map)

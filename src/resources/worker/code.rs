@@ -15,7 +15,8 @@ pub const SCRIPT_MODULE: &str = "worker.js";
 const ES_MODULE: &str = "application/javascript+module";
 
 /// How `-refresh=false` helps when a plan error stands in the way of a destroy.
-pub const DESTROY_HINT: &str = "To destroy the Worker all the same: `terraform destroy -refresh=false`.";
+pub const DESTROY_HINT: &str =
+    "To destroy the Worker all the same: `terraform destroy -refresh=false`.";
 
 /// The code as configured.
 #[derive(Debug)]
@@ -45,7 +46,10 @@ impl Modules {
     /// The modules in order, with their hashes.
     pub fn new(main: String, mut modules: Vec<Module>) -> Modules {
         modules.sort_by(|a, b| a.name.cmp(&b.name));
-        let hashes: Vec<String> = modules.iter().map(|module| hex::encode(Sha256::digest(&module.body))).collect();
+        let hashes: Vec<String> = modules
+            .iter()
+            .map(|module| hex::encode(Sha256::digest(&module.body)))
+            .collect();
         let mut all = Sha256::new();
         for (module, hash) in modules.iter().zip(&hashes) {
             for part in [&module.name, &module.content_type, hash] {
@@ -53,7 +57,12 @@ impl Modules {
                 all.update(part);
             }
         }
-        Modules { main, modules: modules.into(), hashes, sha256: hex::encode(all.finalize()) }
+        Modules {
+            main,
+            modules: modules.into(),
+            hashes,
+            sha256: hex::encode(all.finalize()),
+        }
     }
 }
 
@@ -63,28 +72,42 @@ pub fn judge(config: &Value) -> Diagnostics {
     let (script, modules) = (config.get("script"), config.get("modules"));
     if !script.is_null() && !modules.is_null() {
         diagnostics.push(
-            Diagnostic::error("Two sources of code", "`script` and `modules` exclude each other. Remove one of them.")
-                .at(AttributePath::root("modules")),
+            Diagnostic::error(
+                "Two sources of code",
+                "`script` and `modules` exclude each other. Remove one of them.",
+            )
+            .at(AttributePath::root("modules")),
         );
     }
     if script.as_str().is_some_and(|text| text.trim().is_empty()) {
         diagnostics.push(
-            Diagnostic::error("Empty script", "`script` holds no code. It must be the text of an ES module.")
-                .at(AttributePath::root("script")),
+            Diagnostic::error(
+                "Empty script",
+                "`script` holds no code. It must be the text of an ES module.",
+            )
+            .at(AttributePath::root("script")),
         );
     }
     let main = config.get("main_module");
     if !main.is_null() && modules.is_null() {
         diagnostics.push(
-            Diagnostic::error("No modules to start", "`main_module` names one of `modules`, but there are none.")
-                .at(AttributePath::root("main_module")),
+            Diagnostic::error(
+                "No modules to start",
+                "`main_module` names one of `modules`, but there are none.",
+            )
+            .at(AttributePath::root("main_module")),
         );
     }
-    let Some(map) = modules.as_map() else { return diagnostics };
+    let Some(map) = modules.as_map() else {
+        return diagnostics;
+    };
     if map.is_empty() {
         diagnostics.push(
-            Diagnostic::error("No modules", "`modules` is empty. Give it at least one module, or remove it.")
-                .at(AttributePath::root("modules")),
+            Diagnostic::error(
+                "No modules",
+                "`modules` is empty. Give it at least one module, or remove it.",
+            )
+            .at(AttributePath::root("modules")),
         );
     }
     match main.as_str() {
@@ -93,7 +116,10 @@ pub fn judge(config: &Value) -> Diagnostics {
             diagnostics.push(
                 Diagnostic::error(
                     "Main module does not exist",
-                    format!("`main_module` is {main:?}, but `modules` has {}.", names.join(", ")),
+                    format!(
+                        "`main_module` is {main:?}, but `modules` has {}.",
+                        names.join(", ")
+                    ),
                 )
                 .at(AttributePath::root("main_module")),
             );
@@ -112,7 +138,10 @@ pub fn judge(config: &Value) -> Diagnostics {
     for (name, module) in map {
         let path = AttributePath::root("modules").key(name);
         let sources = ["content", "content_file", "content_base64"];
-        let set = sources.iter().filter(|source| !module.get(source).is_null()).count();
+        let set = sources
+            .iter()
+            .filter(|source| !module.get(source).is_null())
+            .count();
         if set != 1 && module.as_map().is_some() {
             diagnostics.push(
                 Diagnostic::error(
@@ -122,7 +151,10 @@ pub fn judge(config: &Value) -> Diagnostics {
                 .at(path.clone()),
             );
         }
-        if module.as_map().is_some() && module.get("content_type").is_null() && content_type(name).is_none() {
+        if module.as_map().is_some()
+            && module.get("content_type").is_null()
+            && content_type(name).is_none()
+        {
             let place = path.attribute("content_type");
             diagnostics.push(
                 Diagnostic::error(
@@ -178,13 +210,22 @@ fn body(text: &Value) -> Option<Bytes> {
 pub async fn load(config: &Value) -> Result<Code, Diagnostics> {
     let (script, modules) = (config.get("script"), config.get("modules"));
     if let Some(body) = body(script) {
-        let module = Module { name: SCRIPT_MODULE.to_owned(), content_type: ES_MODULE.to_owned(), body };
-        return Ok(Code::Known(Modules::new(SCRIPT_MODULE.to_owned(), vec![module])));
+        let module = Module {
+            name: SCRIPT_MODULE.to_owned(),
+            content_type: ES_MODULE.to_owned(),
+            body,
+        };
+        return Ok(Code::Known(Modules::new(
+            SCRIPT_MODULE.to_owned(),
+            vec![module],
+        )));
     }
     if script.is_unknown() || modules.is_unknown() || config.get("main_module").is_unknown() {
         return Ok(Code::Unknown);
     }
-    let Some(map) = modules.as_map() else { return Ok(Code::Unmanaged) };
+    let Some(map) = modules.as_map() else {
+        return Ok(Code::Unmanaged);
+    };
     let mut diagnostics = Diagnostics::default();
     let mut known = Vec::new();
     let mut unknown = false;
@@ -201,7 +242,11 @@ pub async fn load(config: &Value) -> Result<Code, Diagnostics> {
     if unknown {
         return Ok(Code::Unknown);
     }
-    let main = config.get("main_module").as_str().map(str::to_owned).or_else(|| map.keys().next().cloned());
+    let main = config
+        .get("main_module")
+        .as_str()
+        .map(str::to_owned)
+        .or_else(|| map.keys().next().cloned());
     Ok(Code::Known(Modules::new(main.unwrap_or_default(), known)))
 }
 
@@ -222,7 +267,11 @@ async fn load_module(name: &str, module: &Value) -> Result<Option<Module>, Diagn
     } else if let Some(base64) = module.get("content_base64").as_str() {
         Bytes::from(STANDARD.decode(base64).map_err(|error| {
             let place = path.clone().attribute("content_base64");
-            Diagnostic::error(format!("Module `{name}` is not base64"), format!("`{place}`: {error}.")).at(place)
+            Diagnostic::error(
+                format!("Module `{name}` is not base64"),
+                format!("`{place}`: {error}."),
+            )
+            .at(place)
         })?)
     } else {
         return Ok(None);
@@ -230,8 +279,16 @@ async fn load_module(name: &str, module: &Value) -> Result<Option<Module>, Diagn
     if ty.is_unknown() {
         return Ok(None);
     }
-    let content_type = ty.as_str().or_else(|| content_type(name)).unwrap_or(ES_MODULE).to_owned();
-    Ok(Some(Module { name: name.to_owned(), content_type, body }))
+    let content_type = ty
+        .as_str()
+        .or_else(|| content_type(name))
+        .unwrap_or(ES_MODULE)
+        .to_owned();
+    Ok(Some(Module {
+        name: name.to_owned(),
+        content_type,
+        body,
+    }))
 }
 
 #[cfg(test)]
@@ -239,7 +296,11 @@ mod tests {
     use super::*;
 
     fn module(name: &str, body: &str) -> Module {
-        Module { name: name.into(), content_type: ES_MODULE.into(), body: Bytes::copy_from_slice(body.as_bytes()) }
+        Module {
+            name: name.into(),
+            content_type: ES_MODULE.into(),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        }
     }
 
     #[test]
@@ -253,8 +314,10 @@ mod tests {
 
     #[track_caller]
     fn judged(config: Value, expect: &[&str]) {
-        let places: Vec<String> =
-            judge(&config).iter().map(|d| d.path.clone().unwrap_or_default().to_string()).collect();
+        let places: Vec<String> = judge(&config)
+            .iter()
+            .map(|d| d.path.clone().unwrap_or_default().to_string())
+            .collect();
         assert_eq!(places, expect);
     }
 
@@ -263,11 +326,17 @@ mod tests {
         let content = |text: &str| Value::object([("content", Value::from(text))]);
         judged(Value::object([("script", Value::from("  "))]), &["script"]);
         judged(
-            Value::object([("script", Value::from("x")), ("modules", Value::object([("a.js", content("x"))]))]),
+            Value::object([
+                ("script", Value::from("x")),
+                ("modules", Value::object([("a.js", content("x"))])),
+            ]),
             &["modules"],
         );
         judged(
-            Value::object([("modules", Value::object([("a.js", content("x")), ("b.js", content("x"))]))]),
+            Value::object([(
+                "modules",
+                Value::object([("a.js", content("x")), ("b.js", content("x"))]),
+            )]),
             &["main_module"],
         );
         judged(
@@ -278,9 +347,15 @@ mod tests {
             &["main_module", "modules[\"a.unheard\"].content_type"],
         );
         judged(
-            Value::object([("modules", Value::object([("a.js", Value::object([("content_type", Value::Null)]))]))]),
+            Value::object([(
+                "modules",
+                Value::object([("a.js", Value::object([("content_type", Value::Null)]))]),
+            )]),
             &["modules[\"a.js\"]"],
         );
-        judged(Value::object([("script", Value::Unknown), ("modules", Value::Null)]), &[]);
+        judged(
+            Value::object([("script", Value::Unknown), ("modules", Value::Null)]),
+            &[],
+        );
     }
 }

@@ -32,8 +32,16 @@ pub async fn delete(worker: &Worker, request: ApplyRequest) -> ApplyResponse {
             request.prior
         }
     };
-    let private = if state.is_null() { Vec::new() } else { private.kept().encode() };
-    ApplyResponse { state, private, diagnostics }
+    let private = if state.is_null() {
+        Vec::new()
+    } else {
+        private.kept().encode()
+    };
+    ApplyResponse {
+        state,
+        private,
+        diagnostics,
+    }
 }
 
 async fn destroy(
@@ -43,20 +51,36 @@ async fn destroy(
     stop: &CancellationToken,
     diagnostics: &mut Diagnostics,
 ) -> Result<(), Diagnostic> {
-    let client = worker.session.client(stop).map_err(crate::resources::session::NoClient::diagnostic)?;
-    let (Some(name), Some(account)) = (prior.get("name").as_str(), prior.get("account_id").as_str()) else {
+    let client = worker
+        .session
+        .client(stop)
+        .map_err(crate::resources::session::NoClient::diagnostic)?;
+    let (Some(name), Some(account)) =
+        (prior.get("name").as_str(), prior.get("account_id").as_str())
+    else {
         return Ok(()); // Nothing was ever created.
     };
     let (name, account) = (ScriptName::from_api(name), AccountId::new(account));
     let cannot = |error: &ApiError| diagnose::error(format!("Cannot delete Worker {name}"), error);
     let worker_id = prior.get("worker_id").as_str();
-    let Some(service) = client.service(&account, &name).await.map_err(|e| cannot(&e))? else {
-        return match client.scripts(&account).await.map_err(|e| cannot(&e))?.iter().find(|listed| {
-            worker_id.is_some() && listed.worker_id.as_deref() == worker_id
-        }) {
+    let Some(service) = client
+        .service(&account, &name)
+        .await
+        .map_err(|e| cannot(&e))?
+    else {
+        return match client
+            .scripts(&account)
+            .await
+            .map_err(|e| cannot(&e))?
+            .iter()
+            .find(|listed| worker_id.is_some() && listed.worker_id.as_deref() == worker_id)
+        {
             Some(renamed) => Err(Diagnostic::error(
                 format!("Worker {name} was renamed"),
-                format!("It is called `{}` now. Run `terraform apply -refresh-only`, then destroy again.", renamed.name),
+                format!(
+                    "It is called `{}` now. Run `terraform apply -refresh-only`, then destroy again.",
+                    renamed.name
+                ),
             )),
             None => Ok(()),
         };
@@ -71,9 +95,14 @@ async fn destroy(
         ));
         return Ok(());
     }
-    let goes = what_goes(&client, &account, &name, prior).await.map_err(|e| cannot(&e))?;
+    let goes = what_goes(&client, &account, &name, prior)
+        .await
+        .map_err(|e| cannot(&e))?;
     let verdict = gate::judge(&client, &account, name.as_str(), &goes, Cause::Destroyed).await;
-    if let Some(refusal) = verdict.into_iter().find(|d| d.severity == crate::tf::Severity::Error) {
+    if let Some(refusal) = verdict
+        .into_iter()
+        .find(|d| d.severity == crate::tf::Severity::Error)
+    {
         return Err(refusal);
     }
     let outcome = delete_when_free(&client, &account, &name).await;
@@ -91,11 +120,15 @@ async fn what_goes(
     name: &ScriptName,
     prior: &Value,
 ) -> Result<Vec<Deleted>, ApiError> {
-    let known = plan::before(prior).map(|before| before.namespaces).unwrap_or_default();
+    let known = plan::before(prior)
+        .map(|before| before.namespaces)
+        .unwrap_or_default();
     let mut goes: BTreeMap<String, Deleted> = BTreeMap::new();
     let live = client.namespaces(account).await?;
     let elsewhere = |id: &str| {
-        live.iter().any(|namespace| namespace.id.as_str() == id && namespace.script.as_ref().is_some_and(|s| s != name))
+        live.iter().any(|namespace| {
+            namespace.id.as_str() == id && namespace.script.as_ref().is_some_and(|s| s != name)
+        })
     };
     for delete in known {
         // What has moved to another Worker stays there.
@@ -104,33 +137,52 @@ async fn what_goes(
             goes.insert(id, delete);
         }
     }
-    for namespace in live.iter().filter(|namespace| namespace.script.as_ref() == Some(name)) {
-        let class = namespace.class.as_ref().map(ToString::to_string).unwrap_or_default();
-        goes.entry(namespace.id.to_string()).or_insert_with(|| Deleted {
-            stable_id: format!("class:{class}"),
-            class,
-            namespace_id: Some(namespace.id.to_string()),
-            consent: false,
-        });
+    for namespace in live
+        .iter()
+        .filter(|namespace| namespace.script.as_ref() == Some(name))
+    {
+        let class = namespace
+            .class
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        goes.entry(namespace.id.to_string())
+            .or_insert_with(|| Deleted {
+                stable_id: format!("class:{class}"),
+                class,
+                namespace_id: Some(namespace.id.to_string()),
+                consent: false,
+            });
     }
     Ok(goes.into_values().collect())
 }
 
 /// Deletes, and waits for the Workers that still bind it: the same run may be about to change them.
-async fn delete_when_free(client: &Client, account: &AccountId, name: &ScriptName) -> Result<(), ApiError> {
+async fn delete_when_free(
+    client: &Client,
+    account: &AccountId,
+    name: &ScriptName,
+) -> Result<(), ApiError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let error = match client.delete_script(account, name).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        let blocked = matches!(error, ApiError::StillReferenced(_) | ApiError::BindingTarget(_) | ApiError::ClassStillBound(_));
+        let blocked = matches!(
+            error,
+            ApiError::StillReferenced(_)
+                | ApiError::BindingTarget(_)
+                | ApiError::ClassStillBound(_)
+        );
         if error.may_have_committed() && client.service(account, name).await?.is_none() {
             return Ok(());
         }
         if !blocked || Instant::now() >= deadline {
             return Err(error);
         }
-        client.wait("wait for other Workers to let go", PAUSE).await?;
+        client
+            .wait("wait for other Workers to let go", PAUSE)
+            .await?;
     }
 }

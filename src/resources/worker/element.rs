@@ -10,13 +10,21 @@ use crate::resources::do_namespace::BINDING_TYPE;
 use crate::tf::{Attr, AttributePath, Diagnostic, Diagnostics, Value};
 
 /// A kind of binding besides Durable Objects: its type, its required members, its optional ones.
-type Kind = (&'static str, &'static [&'static str], &'static [&'static str]);
+type Kind = (
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+);
 
 const KINDS: [Kind; 8] = [
     ("plain_text", &["text"], &[]),
     ("json", &["json"], &[]),
     ("secret_text", &["text"], &[]),
-    ("service", &["service"], &["service_entrypoint", "environment"]),
+    (
+        "service",
+        &["service"],
+        &["service_entrypoint", "environment"],
+    ),
     ("kv_namespace", &["namespace_id"], &[]),
     ("r2_bucket", &["bucket_name"], &["jurisdiction"]),
     ("d1", &["database_id"], &[]),
@@ -106,11 +114,18 @@ impl Element {
         }
         match value.get("type").text() {
             Attr::Known(ty) if &*ty == BINDING_TYPE => Some(Element::durable_object(value)),
-            Attr::Known(ty) => KINDS.iter().find(|(known, ..)| *known == &*ty).map(|(known, ..)| Element::Other(known)),
-            Attr::Null | Attr::Unknown if !value.get("stable_id").is_null() || !value.get("class_name").is_null() => {
+            Attr::Known(ty) => KINDS
+                .iter()
+                .find(|(known, ..)| *known == &*ty)
+                .map(|(known, ..)| Element::Other(known)),
+            Attr::Null | Attr::Unknown
+                if !value.get("stable_id").is_null() || !value.get("class_name").is_null() =>
+            {
                 Some(Element::durable_object(value))
             }
-            Attr::Null | Attr::Unknown if !value.get("service").is_null() => Some(Element::Other("service")),
+            Attr::Null | Attr::Unknown if !value.get("service").is_null() => {
+                Some(Element::Other("service"))
+            }
             Attr::Unknown => Some(Element::Unknown),
             Attr::Null => None,
         }
@@ -124,24 +139,37 @@ impl Element {
                 Attr::Unknown => Attr::Unknown,
                 Attr::Null => Attr::Null,
             },
-            class_name: value.get("class_name").text().map(|text| ClassName::from_api(&text)),
+            class_name: value
+                .get("class_name")
+                .text()
+                .map(|text| ClassName::from_api(&text)),
             script_name: script("script_name").map(|text| ScriptName::from_api(&text)),
             environment: value.get("environment").text(),
-            namespace_id: value.get("namespace_id").text().map(|text| NamespaceId::new(&text)),
+            namespace_id: value
+                .get("namespace_id")
+                .text()
+                .map(|text| NamespaceId::new(&text)),
             storage: value.get("sqlite").bool().map(storage),
             force_destroy: value.get("force_destroy").bool(),
             transferred_from: match script("transferred_from") {
                 Attr::Known(text) if text.is_empty() => Attr::Null,
                 other => other.map(|text| ScriptName::from_api(&text)),
             },
-            previous_class: value.get("previous_class_name").text().map(|text| ClassName::from_api(&text)),
+            previous_class: value
+                .get("previous_class_name")
+                .text()
+                .map(|text| ClassName::from_api(&text)),
         }))
     }
 }
 
 /// The storage that `sqlite` means.
 pub fn storage(sqlite: bool) -> Storage {
-    if sqlite { Storage::Sqlite } else { Storage::KeyValue }
+    if sqlite {
+        Storage::Sqlite
+    } else {
+        Storage::KeyValue
+    }
 }
 
 impl DurableObject {
@@ -151,9 +179,10 @@ impl DurableObject {
             (Attr::Unknown, _) => Home::Unknown,
             (Attr::Known(_), Attr::Unknown) => Home::Unknown,
             (Attr::Known(script), Attr::Known(own)) if script != own => Home::There(script.clone()),
-            (Attr::Null, _) if self.namespace_id.known().is_some() => {
-                self.namespace_id.known().map_or(Home::Unknown, |id| Home::ById(id.clone()))
-            }
+            (Attr::Null, _) if self.namespace_id.known().is_some() => self
+                .namespace_id
+                .known()
+                .map_or(Home::Unknown, |id| Home::ById(id.clone())),
             _ => match &self.stable_id {
                 Attr::Unknown => Home::Unknown,
                 Attr::Known(stable_id) => Home::Here(stable_id.clone()),
@@ -194,7 +223,10 @@ pub fn judge(value: &Value, path: &AttributePath, phase: Phase) -> Diagnostics {
     let (ty, required, optional): Kind = match element {
         Element::Unknown => return diagnostics,
         Element::DurableObject(_) => (BINDING_TYPE, &[], &DURABLE_OBJECT_MEMBERS),
-        Element::Other(ty) => KINDS.into_iter().find(|(known, ..)| *known == ty).unwrap_or(("", &[], &[])),
+        Element::Other(ty) => KINDS
+            .into_iter()
+            .find(|(known, ..)| *known == ty)
+            .unwrap_or(("", &[], &[])),
     };
     for member in required {
         if value.get(member).is_null() {
@@ -209,13 +241,17 @@ pub fn judge(value: &Value, path: &AttributePath, phase: Phase) -> Diagnostics {
         }
     }
     for (member, content) in value.as_map().into_iter().flatten() {
-        let belongs = member == "type" || required.contains(&member.as_str()) || optional.contains(&member.as_str());
+        let belongs = member == "type"
+            || required.contains(&member.as_str())
+            || optional.contains(&member.as_str());
         if !belongs && !content.is_null() {
             let place = path.clone().attribute(member);
             diagnostics.push(
                 Diagnostic::error(
                     format!("Member does not belong to a {ty} binding"),
-                    format!("`{place}` means nothing for the type `{ty}`. Remove it, or correct `type`."),
+                    format!(
+                        "`{place}` means nothing for the type `{ty}`. Remove it, or correct `type`."
+                    ),
                 )
                 .at(place),
             );
@@ -244,13 +280,21 @@ pub fn judge(value: &Value, path: &AttributePath, phase: Phase) -> Diagnostics {
     diagnostics
 }
 
-fn judge_durable_object(object: &DurableObject, value: &Value, path: &AttributePath, diagnostics: &mut Diagnostics) {
+fn judge_durable_object(
+    object: &DurableObject,
+    value: &Value,
+    path: &AttributePath,
+    diagnostics: &mut Diagnostics,
+) {
     let mut invalid = |member: &str, what: &str, why: String| {
         let place = path.clone().attribute(member);
         diagnostics.push(
             Diagnostic::error(
                 format!("Invalid {what}"),
-                format!("`{place}` is {:?}: {why}.", value.get(member).as_str().unwrap_or_default()),
+                format!(
+                    "`{place}` is {:?}: {why}.",
+                    value.get(member).as_str().unwrap_or_default()
+                ),
             )
             .at(place),
         );
@@ -280,11 +324,18 @@ fn judge_durable_object(object: &DurableObject, value: &Value, path: &AttributeP
 }
 
 fn unknown_type(ty: &str, path: &AttributePath) -> Diagnostic {
-    let known: Vec<&str> = KINDS.iter().map(|(known, ..)| *known).chain([BINDING_TYPE]).collect();
+    let known: Vec<&str> = KINDS
+        .iter()
+        .map(|(known, ..)| *known)
+        .chain([BINDING_TYPE])
+        .collect();
     let place = path.clone().attribute("type");
     Diagnostic::error(
         "Unknown binding type",
-        format!("`{place}` is {ty:?}. This version of the provider knows: {}.", known.join(", ")),
+        format!(
+            "`{place}` is {ty:?}. This version of the provider knows: {}.",
+            known.join(", ")
+        ),
     )
     .at(place)
 }
@@ -316,13 +367,15 @@ pub fn wire(name: &str, value: &Value, own: &ScriptName) -> Option<Binding> {
                     namespace_id: None,
                     environment: None,
                 },
-                Home::There(script) if object.class_name.known().is_some() => Binding::DurableObjectNamespace {
-                    name,
-                    class_name: object.class_name.known().cloned(),
-                    script_name: Some(script),
-                    namespace_id: None,
-                    environment,
-                },
+                Home::There(script) if object.class_name.known().is_some() => {
+                    Binding::DurableObjectNamespace {
+                        name,
+                        class_name: object.class_name.known().cloned(),
+                        script_name: Some(script),
+                        namespace_id: None,
+                        environment,
+                    }
+                }
                 Home::There(_) | Home::ById(_) => Binding::DurableObjectNamespace {
                     name,
                     class_name: None,
@@ -334,21 +387,39 @@ pub fn wire(name: &str, value: &Value, own: &ScriptName) -> Option<Binding> {
             }
         }
         Element::Other(ty) => match ty {
-            "plain_text" => Binding::PlainText { name, text: text("text")? },
-            "json" => Binding::Json { name, json: serde_json::from_str(value.get("json").as_str()?).ok()? },
-            "secret_text" => Binding::SecretText { name, text: SecretString::from(text("text")?) },
+            "plain_text" => Binding::PlainText {
+                name,
+                text: text("text")?,
+            },
+            "json" => Binding::Json {
+                name,
+                json: serde_json::from_str(value.get("json").as_str()?).ok()?,
+            },
+            "secret_text" => Binding::SecretText {
+                name,
+                text: SecretString::from(text("text")?),
+            },
             "service" => Binding::Service {
                 name,
                 service: text("service")?,
                 environment: text("environment"),
                 entrypoint: text("service_entrypoint"),
             },
-            "kv_namespace" => Binding::KvNamespace { name, namespace_id: text("namespace_id")? },
-            "r2_bucket" => {
-                Binding::R2Bucket { name, bucket_name: text("bucket_name")?, jurisdiction: text("jurisdiction") }
-            }
+            "kv_namespace" => Binding::KvNamespace {
+                name,
+                namespace_id: text("namespace_id")?,
+            },
+            "r2_bucket" => Binding::R2Bucket {
+                name,
+                bucket_name: text("bucket_name")?,
+                jurisdiction: text("jurisdiction"),
+            },
             "d1" => Binding::d1(name, text("database_id")?),
-            "queue" => Binding::Queue { name, queue_name: text("queue_name")?, delivery_delay: None },
+            "queue" => Binding::Queue {
+                name,
+                queue_name: text("queue_name")?,
+                delivery_delay: None,
+            },
             _ => return None,
         },
     })
@@ -397,5 +468,6 @@ pub fn essence(value: &Value, own: &Attr<ScriptName>) -> Option<Vec<(&'static st
 
 /// JSON without insignificant white space and with sorted members; the text itself if it is no JSON.
 pub fn canonical_json(text: &str) -> String {
-    serde_json::from_str::<serde_json::Value>(text).map_or_else(|_| text.to_owned(), |json| json.to_string())
+    serde_json::from_str::<serde_json::Value>(text)
+        .map_or_else(|_| text.to_owned(), |json| json.to_string())
 }

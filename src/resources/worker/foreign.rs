@@ -37,8 +37,12 @@ pub struct Foreign {
 pub fn foreign(planned: &Value, own: &ScriptName) -> Vec<Foreign> {
     let mut found = Vec::new();
     for (name, value) in planned.get("bindings").as_map().into_iter().flatten() {
-        let Some(Element::DurableObject(object)) = Element::of(value) else { continue };
-        let Home::There(script) = object.home(&Attr::Known(own.clone())) else { continue };
+        let Some(Element::DurableObject(object)) = Element::of(value) else {
+            continue;
+        };
+        let Home::There(script) = object.home(&Attr::Known(own.clone())) else {
+            continue;
+        };
         if let Some(class) = object.class_name.known() {
             found.push(Foreign {
                 name: name.clone(),
@@ -60,7 +64,10 @@ pub async fn unresolved(
     let mut missing = Vec::new();
     let scripts: BTreeSet<&ScriptName> = foreign.iter().map(|foreign| &foreign.script).collect();
     for script in scripts {
-        let bound: Vec<&Foreign> = foreign.iter().filter(|foreign| foreign.script == *script).collect();
+        let bound: Vec<&Foreign> = foreign
+            .iter()
+            .filter(|foreign| foreign.script == *script)
+            .collect();
         let Some(service) = client.service(account, script).await? else {
             missing.extend(bound.into_iter().cloned());
             continue;
@@ -74,9 +81,9 @@ pub async fn unresolved(
         };
         for binding in bound {
             let there = match (&claims, &binding.stable_id) {
-                (Some(claims), Some(id)) => {
-                    claims.iter().any(|claim| claim.stable_id.names(id) && claim.class == binding.class)
-                }
+                (Some(claims), Some(id)) => claims
+                    .iter()
+                    .any(|claim| claim.stable_id.names(id) && claim.class == binding.class),
                 _ => exists(&binding.class),
             };
             if !there {
@@ -96,9 +103,14 @@ pub async fn wait(
 ) -> Result<(), Diagnostic> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let cannot_see = |error: ApiError| diagnose::error("Cannot see what another Worker hosts", &error);
-        missing = unresolved(client, account, &missing).await.map_err(cannot_see)?;
-        let Some(first) = missing.first() else { return Ok(()) };
+        let cannot_see =
+            |error: ApiError| diagnose::error("Cannot see what another Worker hosts", &error);
+        missing = unresolved(client, account, &missing)
+            .await
+            .map_err(cannot_see)?;
+        let Some(first) = missing.first() else {
+            return Ok(());
+        };
         // The client's own wait notices a stop; the other one notices uploads of this process.
         tokio::select! {
             outcome = applies.wait(PAUSE, deadline) => outcome.map_err(|why| gave_up(why, first))?,
@@ -108,7 +120,12 @@ pub async fn wait(
 }
 
 fn gave_up(why: GaveUp, missing: &Foreign) -> Diagnostic {
-    let Foreign { name, script, class, stable_id } = missing;
+    let Foreign {
+        name,
+        script,
+        class,
+        stable_id,
+    } = missing;
     let path = AttributePath::root("bindings").key(name);
     let named = match stable_id {
         Some(id) => format!("class `{class}` for the stable ID `{id}`"),

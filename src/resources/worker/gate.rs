@@ -18,11 +18,25 @@ pub enum Holds {
 }
 
 /// Looks into a namespace. Only an unknown namespace or an answer without objects means that there is nothing.
-pub async fn look(client: &Client, account: &AccountId, id: Option<&str>) -> Result<Holds, ApiError> {
-    let Some(id) = id else { return Ok(Holds::Nothing) };
+pub async fn look(
+    client: &Client,
+    account: &AccountId,
+    id: Option<&str>,
+) -> Result<Holds, ApiError> {
+    let Some(id) = id else {
+        return Ok(Holds::Nothing);
+    };
     match client.objects(account, &NamespaceId::new(id)).await {
-        Ok(objects) if objects.stored > 0 => Ok(Holds::Data(format!("at least {} stored objects", objects.stored))),
-        Ok(objects) if objects.more => Ok(Holds::Data("more objects than one look can tell".to_owned())),
+        Ok(objects) if objects.stored == 1 => {
+            Ok(Holds::Data("at least 1 stored object".to_owned()))
+        }
+        Ok(objects) if objects.stored > 0 => Ok(Holds::Data(format!(
+            "at least {} stored objects",
+            objects.stored
+        ))),
+        Ok(objects) if objects.more => Ok(Holds::Data(
+            "more objects than one look can tell".to_owned(),
+        )),
         Ok(_) | Err(ApiError::UnknownNamespace(_)) => Ok(Holds::Nothing),
         Err(error) => Err(error),
     }
@@ -49,7 +63,12 @@ pub async fn judge(
 ) -> Diagnostics {
     let mut diagnostics = Diagnostics::default();
     for delete in deletes {
-        let Deleted { stable_id, class, namespace_id, consent } = delete;
+        let Deleted {
+            stable_id,
+            class,
+            namespace_id,
+            consent,
+        } = delete;
         let named = format!(
             "class `{class}` of Worker `{script}` (stable ID `{stable_id}`, namespace {})",
             namespace_id.as_deref().unwrap_or("without a known id")
@@ -58,7 +77,10 @@ pub async fn judge(
             Ok(holds) => holds,
             Err(_) if *consent => Holds::Data("it could not be seen what".to_owned()),
             Err(error) => {
-                let mut diagnostic = diagnose::error(format!("Cannot see whether class {class} holds data"), &error);
+                let mut diagnostic = diagnose::error(
+                    format!("Cannot see whether class {class} holds data"),
+                    &error,
+                );
                 diagnostic.detail.push_str(&format!(
                     "\n\nDeleting {named} is refused while that is not known. {DESTROY_HINT}"
                 ));
@@ -116,11 +138,16 @@ pub async fn warn_of_references(
     };
     let goes = |id: &Option<NamespaceId>| match (namespaces, id) {
         (None, _) => true,
-        (Some(deletes), Some(id)) => deletes.iter().any(|delete| delete.namespace_id.as_deref() == Some(id.as_str())),
+        (Some(deletes), Some(id)) => deletes
+            .iter()
+            .any(|delete| delete.namespace_id.as_deref() == Some(id.as_str())),
         (Some(_), None) => false,
     };
     let services = references.services.iter().filter(|_| namespaces.is_none());
-    let objects = references.durable_objects.iter().filter(|reference| goes(&reference.namespace_id));
+    let objects = references
+        .durable_objects
+        .iter()
+        .filter(|reference| goes(&reference.namespace_id));
     let mut binders: Vec<&str> = services
         .chain(objects)
         .map(|reference| reference.service.as_str())

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::element::{self, DurableObject, Element, Home};
 use crate::durable::plan::Placed;
-use crate::durable::{BoundElsewhere, ClassName, Desired, Hosted, NamespaceId, ScriptName, StableId, Storage};
+use crate::durable::{
+    BoundElsewhere, ClassName, Desired, Hosted, NamespaceId, ScriptName, StableId, Storage,
+};
 use crate::tf::{Attr, AttributePath, Value};
 
 /// How the key of a class without a known stable ID begins.
@@ -57,14 +59,23 @@ impl Entry {
 
     /// The entry as the state keeps it.
     pub fn value(&self) -> Value {
-        let id = self.namespace_id.as_ref().map(|id| Value::from(id.as_str()));
+        let id = self
+            .namespace_id
+            .as_ref()
+            .map(|id| Value::from(id.as_str()));
         Value::object([
             ("class_name", Value::from(self.class.as_str())),
             ("namespace_id", id.unwrap_or_default()),
             ("name", self.server_name.clone().into()),
             ("sqlite", (self.storage == Storage::Sqlite).into()),
             ("force_destroy", self.consent.into()),
-            ("script_name", self.script.as_ref().map(|script| Value::from(script.as_str())).unwrap_or_default()),
+            (
+                "script_name",
+                self.script
+                    .as_ref()
+                    .map(|script| Value::from(script.as_str()))
+                    .unwrap_or_default(),
+            ),
         ])
     }
 }
@@ -77,7 +88,10 @@ pub fn key(stable_id: Option<&StableId>, class: &ClassName) -> String {
 /// The entries of a state.
 pub fn entries(state: &Value) -> Vec<Entry> {
     let map = state.get("durable_object_namespaces").as_map();
-    map.into_iter().flatten().filter_map(|(key, value)| entry(key, value)).collect()
+    map.into_iter()
+        .flatten()
+        .filter_map(|(key, value)| entry(key, value))
+        .collect()
 }
 
 fn entry(key: &str, value: &Value) -> Option<Entry> {
@@ -119,11 +133,17 @@ pub fn placements(config: &Value, own: &Attr<ScriptName>) -> Option<Vec<Placemen
                 Some(Element::Unknown) => return None,
                 Some(Element::DurableObject(object)) => {
                     let home = object.home(own);
-                    if home == Home::Unknown || (object.undecided() && !matches!(home, Home::ById(_))) {
+                    if home == Home::Unknown
+                        || (object.undecided() && !matches!(home, Home::ById(_)))
+                    {
                         return None;
                     }
                     let path = AttributePath::root(attribute).key(name);
-                    placements.push(Placement { path, object: *object, home });
+                    placements.push(Placement {
+                        path,
+                        object: *object,
+                        home,
+                    });
                 }
                 Some(Element::Other(_)) | None => {}
             }
@@ -160,7 +180,10 @@ pub fn wanted(placements: &[Placement]) -> Wanted {
                 if !wanted.after.contains(&desired) {
                     wanted.after.push(desired);
                 }
-                let consent = wanted.consent.entry(stable_id.clone()).or_insert(Attr::Known(false));
+                let consent = wanted
+                    .consent
+                    .entry(stable_id.clone())
+                    .or_insert(Attr::Known(false));
                 match object.force_destroy {
                     Attr::Known(true) if !consent.is_unknown() => *consent = Attr::Known(true),
                     Attr::Unknown => *consent = Attr::Unknown,
@@ -180,11 +203,21 @@ pub fn wanted(placements: &[Placement]) -> Wanted {
 }
 
 /// The planned `durable_object_namespaces`: what is hosted in the end, and what was hosted last and lives elsewhere now.
-pub fn planned(hosts: &[Placed], before: &[Entry], wanted: &Wanted, own: &ScriptName, former: &ScriptName) -> Value {
+pub fn planned(
+    hosts: &[Placed],
+    before: &[Entry],
+    wanted: &Wanted,
+    own: &ScriptName,
+    former: &ScriptName,
+) -> Value {
     let mut map = BTreeMap::new();
     for host in hosts {
         let key = key(host.stable_id.as_ref(), &host.class);
-        let consent = host.stable_id.as_ref().and_then(|id| wanted.consent.get(id)).copied();
+        let consent = host
+            .stable_id
+            .as_ref()
+            .and_then(|id| wanted.consent.get(id))
+            .copied();
         let entry = Entry {
             stable_id: host.stable_id.clone(),
             class: host.class.clone(),

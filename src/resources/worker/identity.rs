@@ -116,7 +116,11 @@ impl From<&Migration> for PlannedMigration {
             new_tag: migration.new_tag.to_string(),
             new_sqlite_classes: names(&migration.new_sqlite_classes),
             new_classes: names(&migration.new_classes),
-            renamed: migration.renamed.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect(),
+            renamed: migration
+                .renamed
+                .iter()
+                .map(|(from, to)| (from.to_string(), to.to_string()))
+                .collect(),
             deleted: names(&migration.deleted),
             owned: write_claims(&migration.owned),
         }
@@ -126,7 +130,12 @@ impl From<&Migration> for PlannedMigration {
 impl PlannedMigration {
     /// The migration again, for a Worker whose live tag is `old_tag`.
     pub fn for_tag(&self, old_tag: Option<MigrationTag>) -> Migration {
-        let names = |classes: &[String]| classes.iter().map(|class| ClassName::from_api(class)).collect();
+        let names = |classes: &[String]| {
+            classes
+                .iter()
+                .map(|class| ClassName::from_api(class))
+                .collect()
+        };
         Migration {
             old_tag,
             new_tag: self.new_tag(),
@@ -157,7 +166,12 @@ impl PlannedMigration {
 pub fn write_claims(claims: &[Claim]) -> Vec<(String, String)> {
     claims
         .iter()
-        .filter_map(|claim| Some((claim.stable_id.exact()?.to_string(), claim.class.to_string())))
+        .filter_map(|claim| {
+            Some((
+                claim.stable_id.exact()?.to_string(),
+                claim.class.to_string(),
+            ))
+        })
         .collect()
 }
 
@@ -165,7 +179,12 @@ pub fn write_claims(claims: &[Claim]) -> Vec<(String, String)> {
 pub fn read_claims(claims: &[(String, String)]) -> Vec<Claim> {
     claims
         .iter()
-        .filter_map(|(id, class)| Some(Claim::new(&StableId::new(id).ok()?, &ClassName::from_api(class))))
+        .filter_map(|(id, class)| {
+            Some(Claim::new(
+                &StableId::new(id).ok()?,
+                &ClassName::from_api(class),
+            ))
+        })
         .collect()
 }
 
@@ -182,7 +201,10 @@ impl Private {
 
     /// What is kept when a plan has been carried out.
     pub fn kept(&self) -> Private {
-        Private { planned: None, ..self.clone() }
+        Private {
+            planned: None,
+            ..self.clone()
+        }
     }
 }
 
@@ -192,8 +214,12 @@ impl Private {
 /// When the operating system has no random numbers.
 pub fn new_mark() -> Result<String, Diagnostic> {
     let mut bytes = [0; 12];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Diagnostic::error("No random numbers", format!("The operating system refused: {error}.")))?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Diagnostic::error(
+            "No random numbers",
+            format!("The operating system refused: {error}."),
+        )
+    })?;
     Ok(hex::encode(bytes))
 }
 
@@ -221,12 +247,20 @@ pub fn stable_id_of<'a>(
         let claim = ours.claims.iter().find(|claim| claim.class == *class);
         return claim.and_then(|claim| claim.stable_id.exact().cloned());
     }
-    let bound: Vec<&str> =
-        bindings.into_iter().filter(|(_, bound)| *bound == class.as_str()).map(|(name, _)| name).collect();
-    let mut ids = decoded.alchemy.iter().filter_map(|claim| match &claim.target {
-        AlchemyTarget::Class(claimed) => (claimed == class).then_some(&claim.stable_id),
-        AlchemyTarget::Binding(name) => bound.contains(&name.as_str()).then_some(&claim.stable_id),
-    });
+    let bound: Vec<&str> = bindings
+        .into_iter()
+        .filter(|(_, bound)| *bound == class.as_str())
+        .map(|(name, _)| name)
+        .collect();
+    let mut ids = decoded
+        .alchemy
+        .iter()
+        .filter_map(|claim| match &claim.target {
+            AlchemyTarget::Class(claimed) => (claimed == class).then_some(&claim.stable_id),
+            AlchemyTarget::Binding(name) => {
+                bound.contains(&name.as_str()).then_some(&claim.stable_id)
+            }
+        });
     let id = ids.next()?;
     // Two IDs for one class: neither can be believed.
     ids.all(|other| other == id).then(|| id.clone())
@@ -243,7 +277,10 @@ pub enum Whose {
 
 /// Tells whether a live Worker is the one in state: by the mark, or where one side has none, by the immutable id.
 pub fn whose(live: &Service, mark: Option<&str>, worker_id: Option<&str>) -> Whose {
-    let live_mark = decode(&live.tags).ours.map(|ours| ours.mark).filter(|mark| !mark.is_empty());
+    let live_mark = decode(&live.tags)
+        .ours
+        .map(|ours| ours.mark)
+        .filter(|mark| !mark.is_empty());
     let same = match (live_mark.as_deref(), mark) {
         (Some(live), Some(ours)) => live == ours,
         _ => worker_id.is_none_or(|id| id == live.worker_id),
@@ -253,7 +290,10 @@ pub fn whose(live: &Service, mark: Option<&str>, worker_id: Option<&str>) -> Who
 
 /// A namespace as private data keeps it.
 pub fn owned(class: &ClassName, id: &NamespaceId) -> Owned {
-    Owned { class: class.to_string(), id: id.to_string() }
+    Owned {
+        class: class.to_string(),
+        id: id.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -278,12 +318,27 @@ mod tests {
 
     #[test]
     fn the_mark_decides_whose_worker_it_is_and_the_id_where_there_is_none() {
-        let ours = OurTag { mark: "m1".into(), ..OurTag::default() };
+        let ours = OurTag {
+            mark: "m1".into(),
+            ..OurTag::default()
+        };
         let (tags, _) = all_tags(&["team:x".to_owned()], &ours);
-        assert_eq!(whose(&service(tags.clone(), "id1"), Some("m1"), Some("other")), Whose::Ours);
-        assert_eq!(whose(&service(tags.clone(), "id1"), Some("m2"), Some("id1")), Whose::Another);
-        assert_eq!(whose(&service(tags, "id1"), None, Some("id2")), Whose::Another);
-        assert_eq!(whose(&service(Vec::new(), "id1"), Some("m1"), Some("id1")), Whose::Ours);
+        assert_eq!(
+            whose(&service(tags.clone(), "id1"), Some("m1"), Some("other")),
+            Whose::Ours
+        );
+        assert_eq!(
+            whose(&service(tags.clone(), "id1"), Some("m2"), Some("id1")),
+            Whose::Another
+        );
+        assert_eq!(
+            whose(&service(tags, "id1"), None, Some("id2")),
+            Whose::Another
+        );
+        assert_eq!(
+            whose(&service(Vec::new(), "id1"), Some("m1"), Some("id1")),
+            Whose::Ours
+        );
     }
 
     #[test]
@@ -296,7 +351,10 @@ mod tests {
         };
         let private = Private {
             mark: Some("m".into()),
-            planned: Some(Planned { migration: Some(migration), ..Planned::default() }),
+            planned: Some(Planned {
+                migration: Some(migration),
+                ..Planned::default()
+            }),
             ..Private::default()
         };
         assert_eq!(Private::decode(&private.encode()), private);
@@ -309,6 +367,9 @@ mod tests {
         let tags = vec!["alchemy:do:chat:rooms:ROOMS".to_owned()];
         let id = stable_id_of(&class, &decode(&tags), [("ROOMS", "Room")]);
         assert_eq!(id.map(|id| id.to_string()).as_deref(), Some("chat:rooms"));
-        assert_eq!(stable_id_of(&class, &decode(&tags), [("OTHER", "Room")]), None);
+        assert_eq!(
+            stable_id_of(&class, &decode(&tags), [("OTHER", "Room")]),
+            None
+        );
     }
 }

@@ -11,21 +11,30 @@ use crate::tf::Value;
 
 /// The text of a member of a live binding.
 pub fn text<'a>(binding: &'a Map<String, Json>, member: &str) -> Option<&'a str> {
-    binding.get(member).and_then(Json::as_str).filter(|text| !text.is_empty())
+    binding
+        .get(member)
+        .and_then(Json::as_str)
+        .filter(|text| !text.is_empty())
 }
 
 /// Name and class of every binding of a Durable Object that the Worker hosts itself.
 pub fn own_classes(bindings: &[Map<String, Json>]) -> Vec<(&str, &str)> {
     bindings
         .iter()
-        .filter(|binding| text(binding, "type") == Some(BINDING_TYPE) && text(binding, "script_name").is_none())
+        .filter(|binding| {
+            text(binding, "type") == Some(BINDING_TYPE) && text(binding, "script_name").is_none()
+        })
         .filter_map(|binding| Some((text(binding, "name")?, text(binding, "class_name")?)))
         .collect()
 }
 
 /// An element without members.
 pub fn blank() -> Value {
-    Value::object(element_members().into_iter().map(|member| (member.name, Value::Null)))
+    Value::object(
+        element_members()
+            .into_iter()
+            .map(|member| (member.name, Value::Null)),
+    )
 }
 
 /// A live binding as an element. `prior` is the element that the state has under this name.
@@ -45,10 +54,18 @@ pub fn element(
     let prior_text = |member: &str| same_type.and_then(|prior| prior.get(member).as_str());
     let mut value = blank();
     value.set("type", ty);
-    let copy = |value: &mut Value, member: &str, wire: &str| value.set(member, text(binding, wire).map(Value::from));
+    let copy = |value: &mut Value, member: &str, wire: &str| {
+        value.set(member, text(binding, wire).map(Value::from))
+    };
     match ty {
         BINDING_TYPE => return durable_object(binding, same_type, hosted, own),
-        "plain_text" => value.set("text", binding.get("text").and_then(Json::as_str).unwrap_or_default()),
+        "plain_text" => value.set(
+            "text",
+            binding
+                .get("text")
+                .and_then(Json::as_str)
+                .unwrap_or_default(),
+        ),
         "json" => {
             let live = binding.get("json").map(Json::to_string).unwrap_or_default();
             let kept = prior_text("json").filter(|text| canonical_json(text) == live);
@@ -61,8 +78,12 @@ pub fn element(
             copy(&mut value, "service_entrypoint", "entrypoint");
             let environment = text(binding, "environment");
             // Cloudflare fills in the only environment that most Workers have.
-            let filled_in = environment == Some("production") && prior_text("environment").is_none();
-            value.set("environment", environment.filter(|_| !filled_in).map(Value::from));
+            let filled_in =
+                environment == Some("production") && prior_text("environment").is_none();
+            value.set(
+                "environment",
+                environment.filter(|_| !filled_in).map(Value::from),
+            );
         }
         "kv_namespace" => copy(&mut value, "namespace_id", "namespace_id"),
         "r2_bucket" => {
@@ -102,7 +123,9 @@ fn durable_object(
     value.set("class_name", class.map(Value::from));
     value.set("script_name", script);
     if same.is_none() && script == own.as_str() {
-        let entry = hosted.iter().find(|entry| entry.namespace_id == id.map(NamespaceId::new));
+        let entry = hosted
+            .iter()
+            .find(|entry| entry.namespace_id == id.map(NamespaceId::new));
         let stable_id = entry.and_then(|entry| entry.stable_id.as_ref());
         value.set("stable_id", stable_id.map(|id| Value::from(id.as_str())));
     }
@@ -125,7 +148,10 @@ mod tests {
 
     #[test]
     fn secrets_of_others_and_kinds_without_an_attribute_are_not_listed() {
-        assert_eq!(live(json!({"name": "S", "type": "secret_text"}), None), None);
+        assert_eq!(
+            live(json!({"name": "S", "type": "secret_text"}), None),
+            None
+        );
         assert_eq!(live(json!({"name": "AI", "type": "ai"}), None), None);
     }
 
@@ -139,7 +165,13 @@ mod tests {
         let mut prior = blank();
         prior.set("type", "json");
         prior.set("json", "{\"b\": 1,\n \"a\": 2}");
-        assert_eq!(live(json!({"name": "J", "type": "json", "json": {"a": 2, "b": 1}}), Some(&prior)), Some(prior));
+        assert_eq!(
+            live(
+                json!({"name": "J", "type": "json", "json": {"a": 2, "b": 1}}),
+                Some(&prior)
+            ),
+            Some(prior)
+        );
     }
 
     #[test]
@@ -149,7 +181,8 @@ mod tests {
         prior.set("stable_id", "rooms");
         prior.set("class_name", "Room");
         prior.set("namespace_id", "n1");
-        let answer = json!({"name": "R", "type": BINDING_TYPE, "class_name": "Room2", "namespace_id": "n1"});
+        let answer =
+            json!({"name": "R", "type": BINDING_TYPE, "class_name": "Room2", "namespace_id": "n1"});
         let value = live(answer, Some(&prior)).unwrap_or_default();
         assert_eq!(value.get("stable_id").as_str(), Some("rooms"));
         assert_eq!(value.get("class_name").as_str(), Some("Room2"));

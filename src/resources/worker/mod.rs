@@ -29,8 +29,8 @@ use super::session::{NoClient, Session};
 use crate::cloudflare::AccountId;
 use crate::durable::ScriptName;
 use crate::tf::{
-    ApplyRequest, ApplyResponse, Diagnostic, Diagnostics, Imported, PlanRequest, PlanResponse, ReadRequest,
-    ReadResponse, Resource, Schema, Value,
+    ApplyRequest, ApplyResponse, Diagnostic, Diagnostics, Imported, PlanRequest, PlanResponse,
+    ReadRequest, ReadResponse, Resource, Schema, Value,
 };
 
 /// The resource.
@@ -42,7 +42,10 @@ pub struct Worker {
 impl Worker {
     /// The resource, sharing a session with the others.
     pub fn new(session: Arc<Session>) -> Worker {
-        Worker { schema: schema::schema(), session }
+        Worker {
+            schema: schema::schema(),
+            session,
+        }
     }
 }
 
@@ -61,8 +64,11 @@ impl Resource for Worker {
     }
 
     fn seen(&self, state: &Value) {
-        if let (Some(name), Some(account)) = (state.get("name").as_str(), state.get("account_id").as_str()) {
-            self.session.saw(AccountId::new(account), ScriptName::from_api(name));
+        if let (Some(name), Some(account)) =
+            (state.get("name").as_str(), state.get("account_id").as_str())
+        {
+            self.session
+                .saw(AccountId::new(account), ScriptName::from_api(name));
         }
     }
 
@@ -71,7 +77,11 @@ impl Resource for Worker {
     }
 
     async fn apply(&self, request: ApplyRequest) -> ApplyResponse {
-        if request.planned.is_null() { delete::delete(self, request).await } else { apply::apply(self, request).await }
+        if request.planned.is_null() {
+            delete::delete(self, request).await
+        } else {
+            apply::apply(self, request).await
+        }
     }
 
     async fn read(&self, request: ReadRequest) -> ReadResponse {
@@ -84,7 +94,11 @@ impl Resource for Worker {
             None => (None, id),
         };
         let is_account = account.as_ref().is_none_or(|account| {
-            account.as_str().len() == 32 && account.as_str().bytes().all(|byte| byte.is_ascii_hexdigit())
+            account.as_str().len() == 32
+                && account
+                    .as_str()
+                    .bytes()
+                    .all(|byte| byte.is_ascii_hexdigit())
         });
         if name.is_empty() || name.contains('/') || !is_account {
             let text = format!("{id:?} is neither `<name>` nor `<account_id>/<name>`.");
@@ -95,10 +109,21 @@ impl Resource for Worker {
             Some(account) => account,
             None => self.session.resolve_account(&client).await?,
         };
-        let mut state = Value::object(self.schema.attributes.iter().map(|a| (a.name.clone(), Value::Null)));
+        let mut state = Value::object(
+            self.schema
+                .attributes
+                .iter()
+                .map(|a| (a.name.clone(), Value::Null)),
+        );
         state.set("name", name);
         state.set("account_id", account.as_str());
-        let private = Private { imported: true, ..Private::default() };
-        Ok(Imported { state, private: private.encode() })
+        let private = Private {
+            imported: true,
+            ..Private::default()
+        };
+        Ok(Imported {
+            state,
+            private: private.encode(),
+        })
     }
 }

@@ -59,11 +59,17 @@ pub fn judge(config: &Value, phase: Phase) -> Diagnostics {
             }
         }
     }
-    if let (Some(vars), Some(bindings)) = (config.get("vars").as_map(), config.get("bindings").as_map()) {
+    if let (Some(vars), Some(bindings)) =
+        (config.get("vars").as_map(), config.get("bindings").as_map())
+    {
         for name in vars.keys().filter(|name| bindings.contains_key(*name)) {
             let path = AttributePath::root("vars").key(name);
             diagnostics.push(
-                Diagnostic::error("Two bindings of one name", format!("`{name}` is in `vars` and in `bindings`.")).at(path),
+                Diagnostic::error(
+                    "Two bindings of one name",
+                    format!("`{name}` is in `vars` and in `bindings`."),
+                )
+                .at(path),
             );
         }
     }
@@ -72,7 +78,9 @@ pub fn judge(config: &Value, phase: Phase) -> Diagnostics {
             && duration::parse(text).is_none()
         {
             let path = AttributePath::root("timeouts").attribute(name);
-            diagnostics.push(Diagnostic::error("Invalid duration", duration::expected(name, text)).at(path));
+            diagnostics.push(
+                Diagnostic::error("Invalid duration", duration::expected(name, text)).at(path),
+            );
         }
     }
     diagnostics
@@ -80,9 +88,13 @@ pub fn judge(config: &Value, phase: Phase) -> Diagnostics {
 
 fn is_date(text: &str) -> bool {
     let digits = |range: std::ops::Range<usize>| {
-        text.get(range).filter(|part| part.bytes().all(|byte| byte.is_ascii_digit())).and_then(|part| part.parse().ok())
+        text.get(range)
+            .filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|part| part.parse().ok())
     };
-    let (Some(_), Some(month), Some(day)) = (digits(0..4), digits(5..7), digits(8..10)) else { return false };
+    let (Some(_), Some(month), Some(day)) = (digits(0..4), digits(5..7), digits(8..10)) else {
+        return false;
+    };
     text.len() == 10
         && text.as_bytes()[4] == b'-'
         && text.as_bytes()[7] == b'-'
@@ -154,12 +166,25 @@ async fn plan_destroy(client: Option<Client>, prior: &Value, private: Private) -
     if let (Some(client), Some(before)) = (client, before(prior)) {
         let account = AccountId::new(before.account.as_str());
         let script = ScriptName::from_api(&before.name);
-        diagnostics.extend(gate::judge(&client, &account, &before.name, &before.namespaces, Cause::Destroyed).await);
+        diagnostics.extend(
+            gate::judge(
+                &client,
+                &account,
+                &before.name,
+                &before.namespaces,
+                Cause::Destroyed,
+            )
+            .await,
+        );
         if !diagnostics.has_errors() {
             diagnostics.extend(gate::warn_of_references(&client, &account, &script, None).await);
         }
     }
-    PlanResponse { private: private.kept().encode(), diagnostics, ..PlanResponse::default() }
+    PlanResponse {
+        private: private.kept().encode(),
+        diagnostics,
+        ..PlanResponse::default()
+    }
 }
 
 /// The Worker of a state, with what would go with it.
@@ -185,7 +210,11 @@ pub fn before(prior: &Value) -> Option<Before> {
 
 impl Draft<'_> {
     async fn run(&mut self) {
-        let name = self.config.get("name").text().map(|text| ScriptName::from_api(&text));
+        let name = self
+            .config
+            .get("name")
+            .text()
+            .map(|text| ScriptName::from_api(&text));
         self.plan_names();
         self.plan_account().await;
         if !self.requires_replace.is_empty() {
@@ -200,7 +229,9 @@ impl Draft<'_> {
                 return;
             }
         };
-        let Some(intent) = self.look_for_existing(&name, &code).await else { return };
+        let Some(intent) = self.look_for_existing(&name, &code).await else {
+            return;
+        };
         self.plan_code(&code);
         self.plan_compatibility();
         self.fill_elements(&name);
@@ -213,7 +244,9 @@ impl Draft<'_> {
             name: &name,
             diagnostics: &mut self.diagnostics,
         };
-        let Some(decision) = classes.decide().await else { return };
+        let Some(decision) = classes.decide().await else {
+            return;
+        };
         self.finish(&name, &code, intent, decision);
     }
 
@@ -228,8 +261,11 @@ impl Draft<'_> {
         for attribute in ["modules", "bindings", "durable_objects"] {
             if let Value::Map(mut map) = self.planned.get(attribute).clone() {
                 for value in map.values_mut() {
-                    let computed: &[&str] =
-                        if attribute == "modules" { &["sha256"] } else { &["type", "script_name", "namespace_id"] };
+                    let computed: &[&str] = if attribute == "modules" {
+                        &["sha256"]
+                    } else {
+                        &["type", "script_name", "namespace_id"]
+                    };
                     for member in computed {
                         if value.get(member).is_null() {
                             value.set(member, Value::Unknown);
@@ -239,7 +275,10 @@ impl Draft<'_> {
                 self.planned.set(attribute, Value::Map(map));
             }
         }
-        self.private.planned = Some(Planned { before: before(&self.prior), ..Planned::default() });
+        self.private.planned = Some(Planned {
+            before: before(&self.prior),
+            ..Planned::default()
+        });
     }
 
     fn prior_text(&self, attribute: &str) -> Option<&str> {
@@ -250,7 +289,11 @@ impl Draft<'_> {
         let name = self.config.get("name").clone();
         self.planned.set("service", name);
         self.planned.set("type", "service");
-        let (Some(before), Some(after)) = (self.prior_text("name"), self.config.get("name").as_str()) else { return };
+        let (Some(before), Some(after)) =
+            (self.prior_text("name"), self.config.get("name").as_str())
+        else {
+            return;
+        };
         if before != after {
             self.diagnostics.push(
                 Diagnostic::warning(
@@ -271,18 +314,22 @@ impl Draft<'_> {
             (Value::Null | Value::Unknown, false) => prior,
             (Value::Null, true) => match (self.worker.session.account(), &self.client) {
                 (Attr::Known(account), _) => account.as_str().into(),
-                (Attr::Null, Some(client)) => match self.worker.session.resolve_account(client).await {
-                    Ok(account) => account.as_str().into(),
-                    Err(diagnostic) => {
-                        self.diagnostics.push(diagnostic.at(AttributePath::root("account_id")));
-                        Value::Unknown
+                (Attr::Null, Some(client)) => {
+                    match self.worker.session.resolve_account(client).await {
+                        Ok(account) => account.as_str().into(),
+                        Err(diagnostic) => {
+                            self.diagnostics
+                                .push(diagnostic.at(AttributePath::root("account_id")));
+                            Value::Unknown
+                        }
                     }
-                },
+                }
                 _ => Value::Unknown,
             },
             (written, false) => {
                 if *written != prior {
-                    self.requires_replace.push(AttributePath::root("account_id"));
+                    self.requires_replace
+                        .push(AttributePath::root("account_id"));
                 }
                 written.clone()
             }
@@ -309,17 +356,27 @@ impl Draft<'_> {
         if let Value::Map(map) = &mut modules {
             for (name, module) in map.iter_mut() {
                 let known = match code {
-                    Code::Known(known) => known.modules.iter().position(|m| m.name == *name).map(|i| &known.hashes[i]),
+                    Code::Known(known) => known
+                        .modules
+                        .iter()
+                        .position(|m| m.name == *name)
+                        .map(|i| &known.hashes[i]),
                     Code::Unknown | Code::Unmanaged => None,
                 };
-                module.set("sha256", known.map_or(Value::Unknown, |hash| hash.as_str().into()));
+                module.set(
+                    "sha256",
+                    known.map_or(Value::Unknown, |hash| hash.as_str().into()),
+                );
             }
         }
         self.planned.set("modules", modules);
     }
 
     fn plan_compatibility(&mut self) {
-        let date = match (self.config.get("compatibility_date"), self.prior.get("compatibility_date")) {
+        let date = match (
+            self.config.get("compatibility_date"),
+            self.prior.get("compatibility_date"),
+        ) {
             (Value::Null, Value::Null) => {
                 self.diagnostics.push(
                     Diagnostic::warning(
@@ -334,13 +391,19 @@ impl Draft<'_> {
             (written, _) => written.clone(),
         };
         self.planned.set("compatibility_date", date);
-        let flags = match (self.config.get("compatibility_flags"), self.prior.get("compatibility_flags")) {
+        let flags = match (
+            self.config.get("compatibility_flags"),
+            self.prior.get("compatibility_flags"),
+        ) {
             (Value::Null, Value::Null) => Value::List(Vec::new()),
             (Value::Null, prior) => prior.clone(),
             (written, _) => written.clone(),
         };
         self.planned.set("compatibility_flags", flags);
-        let workers_dev = match (self.config.get("workers_dev"), self.prior.get("workers_dev")) {
+        let workers_dev = match (
+            self.config.get("workers_dev"),
+            self.prior.get("workers_dev"),
+        ) {
             (Value::Null, Value::Null) => Value::Unknown,
             (Value::Null, prior) => prior.clone(),
             (written, _) => written.clone(),
@@ -365,12 +428,19 @@ impl Draft<'_> {
 
     /// Looks whether a Worker that is to be created is there already, and whether that is all right. `None` after an error.
     async fn look_for_existing(&mut self, name: &Attr<ScriptName>, code: &Code) -> Option<Intent> {
-        let absent = if self.creates { Intent::Create } else { Intent::Update };
+        let absent = if self.creates {
+            Intent::Create
+        } else {
+            Intent::Update
+        };
         let account = self.planned.get("account_id").as_str().map(AccountId::new);
-        let (Attr::Known(name), Some(client), Some(account)) = (name, self.client.clone(), account) else {
+        let (Attr::Known(name), Some(client), Some(account)) = (name, self.client.clone(), account)
+        else {
             return Some(absent);
         };
-        let renames = self.prior_text("name").is_some_and(|before| before != name.as_str());
+        let renames = self
+            .prior_text("name")
+            .is_some_and(|before| before != name.as_str());
         if !self.creates && !renames {
             return Some(absent);
         }
@@ -381,7 +451,8 @@ impl Draft<'_> {
         if self.creates && self.worker.session.has_seen(&account, name) {
             return Some(absent); // The create half of replacing a tainted Worker; checked at apply.
         }
-        let cannot_see = |error| diagnose::error(format!("Cannot see whether Worker {name} exists"), &error);
+        let cannot_see =
+            |error| diagnose::error(format!("Cannot see whether Worker {name} exists"), &error);
         let scripts = match client.listings().scripts(&account).await {
             Ok(scripts) => scripts,
             Err(error) => {
@@ -389,9 +460,13 @@ impl Draft<'_> {
                 return None;
             }
         };
-        let Some(found) = scripts.iter().find(|listed| listed.name == *name) else { return Some(absent) };
+        let Some(found) = scripts.iter().find(|listed| listed.name == *name) else {
+            return Some(absent);
+        };
         if renames {
-            if found.worker_id.is_some() && found.worker_id.as_deref() == self.prior_text("worker_id") {
+            if found.worker_id.is_some()
+                && found.worker_id.as_deref() == self.prior_text("worker_id")
+            {
                 return Some(absent); // Our own rename, whose answer was lost.
             }
             self.diagnostics.push(
@@ -407,7 +482,9 @@ impl Draft<'_> {
             Code::Known(modules) => Some(modules.sha256.as_str()),
             Code::Unknown | Code::Unmanaged => None,
         };
-        let Some(intent) = attempts::intent_for_existing(&found.tags, hash, self.config.get("adopt").as_bool()) else {
+        let Some(intent) =
+            attempts::intent_for_existing(&found.tags, hash, self.config.get("adopt").as_bool())
+        else {
             self.diagnostics.push(attempts::exists(&account, name));
             return None;
         };
@@ -424,11 +501,23 @@ impl Draft<'_> {
 
     /// The second plan call of a replacement: what the first one knew decides whether the old object may go.
     async fn judge_replacement(&mut self) {
-        let before = self.private.planned.as_ref().and_then(|planned| planned.before.clone());
+        let before = self
+            .private
+            .planned
+            .as_ref()
+            .and_then(|planned| planned.before.clone());
         if let (Some(before), Some(client)) = (before, &self.client) {
             let account = AccountId::new(before.account.as_str());
-            self.diagnostics
-                .extend(gate::judge(client, &account, &before.name, &before.namespaces, Cause::Replaced).await);
+            self.diagnostics.extend(
+                gate::judge(
+                    client,
+                    &account,
+                    &before.name,
+                    &before.namespaces,
+                    Cause::Replaced,
+                )
+                .await,
+            );
         }
     }
 
@@ -441,7 +530,8 @@ impl Draft<'_> {
             || essences(&self.planned, name).is_none();
         let differs = |attribute: &str| self.prior.get(attribute) != self.planned.get(attribute);
         let code_changes = !matches!(code, Code::Unmanaged) && differs("content_sha256");
-        let flags_change = sorted(self.prior.get("compatibility_flags")) != sorted(self.planned.get("compatibility_flags"));
+        let flags_change = sorted(self.prior.get("compatibility_flags"))
+            != sorted(self.planned.get("compatibility_flags"));
         let main_changes = self.prior_text("main_module").is_some() && differs("main_module");
         let undecided = decision.undecided;
         let class_change = undecided || decision.migration.is_some();
@@ -468,19 +558,24 @@ impl Draft<'_> {
             Value::Bool(false) => Value::Null,
             _ => keep(self, "url", renamed || differs("workers_dev")),
         };
-        for (attribute, value) in
-            [("etag", etag), ("worker_id", worker_id), ("migration_tag", migration_tag), ("url", url)]
-        {
+        for (attribute, value) in [
+            ("etag", etag),
+            ("worker_id", worker_id),
+            ("migration_tag", migration_tag),
+            ("url", url),
+        ] {
             self.planned.set(attribute, value);
         }
         match intent {
             Intent::Create | Intent::Update => {
-                self.planned.set("durable_object_namespaces", decision.namespaces);
+                self.planned
+                    .set("durable_object_namespaces", decision.namespaces);
                 self.planned.set("migrations", decision.migrations);
             }
             // What is there may change between the two plan calls of one run, which must not differ.
             Intent::Adopt | Intent::Resume => {
-                self.planned.set("durable_object_namespaces", Value::Unknown);
+                self.planned
+                    .set("durable_object_namespaces", Value::Unknown);
                 self.planned.set("migrations", Value::Unknown);
                 self.warn_of_taking_over(intent, upload, decision.history.as_ref());
             }
@@ -494,23 +589,41 @@ impl Draft<'_> {
             undecided,
             deletes: decision.deletes,
             history: decision.history,
-            before: if self.creates { None } else { before(&self.prior) },
+            before: if self.creates {
+                None
+            } else {
+                before(&self.prior)
+            },
         });
     }
 
-    fn warn_of_taking_over(&mut self, intent: Intent, upload: bool, history: Option<&(String, Vec<String>)>) {
+    fn warn_of_taking_over(
+        &mut self,
+        intent: Intent,
+        upload: bool,
+        history: Option<&(String, Vec<String>)>,
+    ) {
         let name = self.prior_text("name").unwrap_or_default().to_owned();
         let mut detail = match intent {
             Intent::Resume => format!(
                 "Worker `{name}` carries the mark of an earlier create with the same code that was interrupted. This one goes on from \
                  there."
             ),
-            _ => format!("Worker `{name}` exists and is taken over, with its namespaces, secrets and settings."),
+            _ => format!(
+                "Worker `{name}` exists and is taken over, with its namespaces, secrets and settings."
+            ),
         };
-        detail.push_str(if upload { " A new version will be uploaded." } else { " Nothing will be uploaded." });
+        detail.push_str(if upload {
+            " A new version will be uploaded."
+        } else {
+            " Nothing will be uploaded."
+        });
         match history {
             Some((_, sentences)) => {
-                detail.push_str(&format!(" What happens to its Durable Object classes:\n- {}", sentences.join("\n- ")));
+                detail.push_str(&format!(
+                    " What happens to its Durable Object classes:\n- {}",
+                    sentences.join("\n- ")
+                ));
             }
             None => detail.push_str(" Its Durable Object classes do not change."),
         }
@@ -518,18 +631,29 @@ impl Draft<'_> {
             Intent::Resume => "Going on with an interrupted create",
             _ => "Adopting an existing Worker",
         };
-        self.diagnostics.push(Diagnostic::warning(summary, detail).at(AttributePath::root("name")));
+        self.diagnostics
+            .push(Diagnostic::warning(summary, detail).at(AttributePath::root("name")));
     }
 }
 
-fn fill_element(value: &mut Value, prior: &Value, entries: &[hosting::Entry], name: &Attr<ScriptName>) {
+fn fill_element(
+    value: &mut Value,
+    prior: &Value,
+    entries: &[hosting::Entry],
+    name: &Attr<ScriptName>,
+) {
     match Element::of(value) {
         Some(Element::Other(ty)) if value.get("type").is_null() => value.set("type", ty),
         Some(Element::DurableObject(object)) => {
             value.set("type", crate::resources::do_namespace::BINDING_TYPE);
             let home = object.home(name);
-            if value.get("script_name").is_null() && matches!(home, Home::Here(_) | Home::HereByClass) {
-                value.set("script_name", Value::from(name.clone().map(|name| name.to_string())));
+            if value.get("script_name").is_null()
+                && matches!(home, Home::Here(_) | Home::HereByClass)
+            {
+                value.set(
+                    "script_name",
+                    Value::from(name.clone().map(|name| name.to_string())),
+                );
             } else if value.get("script_name").is_null() && home == Home::Unknown {
                 value.set("script_name", Value::Unknown);
             }
@@ -548,7 +672,13 @@ fn fill_element(value: &mut Value, prior: &Value, entries: &[hosting::Entry], na
                 };
                 let kept = match home {
                     // The same class of the same Worker, bound before under the same name.
-                    Home::There(_) if same_members(value, prior, &["stable_id", "class_name", "script_name"]) => {
+                    Home::There(_)
+                        if same_members(
+                            value,
+                            prior,
+                            &["stable_id", "class_name", "script_name"],
+                        ) =>
+                    {
                         prior.get("namespace_id").clone()
                     }
                     _ => Value::Null,
@@ -566,11 +696,17 @@ fn fill_element(value: &mut Value, prior: &Value, entries: &[hosting::Entry], na
 }
 
 fn same_members(one: &Value, other: &Value, members: &[&str]) -> bool {
-    members.iter().all(|member| !one.get(member).is_unknown() && one.get(member) == other.get(member))
+    members
+        .iter()
+        .all(|member| !one.get(member).is_unknown() && one.get(member) == other.get(member))
 }
 
 fn sorted(flags: &Value) -> Option<Vec<&str>> {
-    let mut flags: Vec<&str> = flags.as_list()?.iter().map(Value::as_str).collect::<Option<_>>()?;
+    let mut flags: Vec<&str> = flags
+        .as_list()?
+        .iter()
+        .map(Value::as_str)
+        .collect::<Option<_>>()?;
     flags.sort_unstable();
     Some(flags)
 }
@@ -588,7 +724,10 @@ fn essences<'a>(
         if text.is_unknown() {
             return None;
         }
-        essences.insert(name.as_str(), vec![("type", "plain_text".into()), ("text", text.clone())]);
+        essences.insert(
+            name.as_str(),
+            vec![("type", "plain_text".into()), ("text", text.clone())],
+        );
     }
     for (name, element) in value.get("bindings").as_map().into_iter().flatten() {
         essences.insert(name.as_str(), element::essence(element, own)?);

@@ -14,7 +14,11 @@ use crate::tf::{Diagnostic, Diagnostics, ReadRequest, ReadResponse, Value};
 
 /// Reads the Worker of a state.
 pub async fn read(worker: &Worker, request: ReadRequest) -> ReadResponse {
-    let ReadRequest { state, private, stop } = request;
+    let ReadRequest {
+        state,
+        private,
+        stop,
+    } = request;
     let keep = |diagnostics: Diagnostics| ReadResponse {
         state: state.clone(),
         private: private.clone(),
@@ -34,8 +38,16 @@ pub async fn read(worker: &Worker, request: ReadRequest) -> ReadResponse {
         }
         Err(unusable) => return keep(unusable.diagnostic().into()),
     };
-    let (Some(name), Some(account)) = (state.get("name").as_str(), state.get("account_id").as_str()) else {
-        return keep(Diagnostic::error("Incomplete state", "The state of this Worker has no name or no account.").into());
+    let (Some(name), Some(account)) =
+        (state.get("name").as_str(), state.get("account_id").as_str())
+    else {
+        return keep(
+            Diagnostic::error(
+                "Incomplete state",
+                "The state of this Worker has no name or no account.",
+            )
+            .into(),
+        );
     };
     let (name, account) = (ScriptName::from_api(name), AccountId::new(account));
     let kept = Private::decode(&private);
@@ -45,10 +57,16 @@ pub async fn read(worker: &Worker, request: ReadRequest) -> ReadResponse {
         refresh(&client, &account, &name, &state, kept).await
     };
     match outcome {
-        Ok(Some((state, private))) => {
-            ReadResponse { state, private: private.encode(), diagnostics: Diagnostics::default() }
-        }
-        Ok(None) => ReadResponse { state: Value::Null, private: Vec::new(), diagnostics: Diagnostics::default() },
+        Ok(Some((state, private))) => ReadResponse {
+            state,
+            private: private.encode(),
+            diagnostics: Diagnostics::default(),
+        },
+        Ok(None) => ReadResponse {
+            state: Value::Null,
+            private: Vec::new(),
+            diagnostics: Diagnostics::default(),
+        },
         Err(diagnostics) => keep(diagnostics),
     }
 }
@@ -69,16 +87,30 @@ pub async fn discover(client: &Client, account: &AccountId, name: &ScriptName) -
     };
     let live = look(client, account, listed).await.map_err(&failed)?;
     //CONTENT let content = client.content(account, name).await.map_err(&failed)?;
-    let mut state = Value::object(super::schema::schema().attributes.into_iter().map(|a| (a.name, Value::Null)));
+    let mut state = Value::object(
+        super::schema::schema()
+            .attributes
+            .into_iter()
+            .map(|a| (a.name, Value::Null)),
+    );
     state.set("account_id", account.as_str());
     let mark = live.mark.clone();
     let etag = live.listed.etag.clone();
-    assemble(client, account, &mut state, live).await.map_err(&failed)?;
+    assemble(client, account, &mut state, live)
+        .await
+        .map_err(&failed)?;
     //CONTENT if !content.modules.is_empty() {
     //CONTENT     let main = content.main_module.unwrap_or_default();
     //CONTENT     state.set("content_sha256", Modules::new(main, content.modules).sha256);
     //CONTENT }
-    Ok(Some((state, Private { mark, etag, ..Private::default() })))
+    Ok(Some((
+        state,
+        Private {
+            mark,
+            etag,
+            ..Private::default()
+        },
+    )))
 }
 
 /// The state of a Worker as it is now.
@@ -91,11 +123,18 @@ async fn refresh(
 ) -> Found {
     let failed = cannot_read(name);
     let worker_id = state.get("worker_id").as_str();
-    let Some(listed) = find(client, account, name, worker_id).await.map_err(&failed)? else { return Ok(None) };
+    let Some(listed) = find(client, account, name, worker_id)
+        .await
+        .map_err(&failed)?
+    else {
+        return Ok(None);
+    };
     let live = look(client, account, listed).await.map_err(&failed)?;
     let mut now = state.clone();
     let etag = live.listed.etag.clone();
-    assemble(client, account, &mut now, live).await.map_err(&failed)?;
+    assemble(client, account, &mut now, live)
+        .await
+        .map_err(&failed)?;
     let overwritten = matches!((&private.etag, &etag), (Some(ours), Some(live)) if ours != live);
     let managed = !state.get("script").is_null() || !state.get("modules").is_null();
     if overwritten && managed {
@@ -149,7 +188,11 @@ struct Live {
     mark: Option<String>,
 }
 
-async fn look(client: &Client, account: &AccountId, listed: ListedScript) -> Result<Live, ApiError> {
+async fn look(
+    client: &Client,
+    account: &AccountId,
+    listed: ListedScript,
+) -> Result<Live, ApiError> {
     let listings = client.listings();
     let (settings, subdomain, account_subdomain, namespaces) = tokio::join!(
         client.settings(account, &listed.name),
@@ -157,7 +200,10 @@ async fn look(client: &Client, account: &AccountId, listed: ListedScript) -> Res
         listings.account_subdomain(account),
         listings.namespaces(account),
     );
-    let mark = identity::decode(&listed.tags).ours.map(|ours| ours.mark).filter(|mark| !mark.is_empty());
+    let mark = identity::decode(&listed.tags)
+        .ours
+        .map(|ours| ours.mark)
+        .filter(|mark| !mark.is_empty());
     Ok(Live {
         listed,
         settings: settings?,
@@ -176,12 +222,37 @@ pub fn url(name: &ScriptName, enabled: bool, account_subdomain: Option<&str>) ->
     }
 }
 
-async fn assemble(client: &Client, account: &AccountId, state: &mut Value, live: Live) -> Result<(), ApiError> {
-    let Live { listed, settings, subdomain, account_subdomain, namespaces, .. } = live;
+async fn assemble(
+    client: &Client,
+    account: &AccountId,
+    state: &mut Value,
+    live: Live,
+) -> Result<(), ApiError> {
+    let Live {
+        listed,
+        settings,
+        subdomain,
+        account_subdomain,
+        namespaces,
+        ..
+    } = live;
     let name = listed.name.clone();
-    let former = state.get("name").as_str().map_or_else(|| name.clone(), ScriptName::from_api);
+    let former = state
+        .get("name")
+        .as_str()
+        .map_or_else(|| name.clone(), ScriptName::from_api);
     let prior = hosting::entries(state);
-    let entries = hosted_now(client, account, &name, &former, &prior, &namespaces, &listed, &settings).await?;
+    let entries = hosted_now(
+        client,
+        account,
+        &name,
+        &former,
+        &prior,
+        &namespaces,
+        &listed,
+        &settings,
+    )
+    .await?;
     state.set("name", name.as_str());
     state.set("service", name.as_str());
     state.set("type", "service");
@@ -189,14 +260,26 @@ async fn assemble(client: &Client, account: &AccountId, state: &mut Value, live:
         state.set("worker_id", listed.worker_id.clone());
     }
     state.set("etag", listed.etag.clone());
-    state.set("migration_tag", listed.migration_tag.as_ref().map(|tag| Value::from(tag.as_str())));
+    state.set(
+        "migration_tag",
+        listed
+            .migration_tag
+            .as_ref()
+            .map(|tag| Value::from(tag.as_str())),
+    );
     state.set("compatibility_date", settings.compatibility_date.clone());
     set_flags(state, &settings.compatibility_flags);
     state.set("workers_dev", subdomain.enabled);
-    state.set("url", url(&name, subdomain.enabled, account_subdomain.as_deref()));
+    state.set(
+        "url",
+        url(&name, subdomain.enabled, account_subdomain.as_deref()),
+    );
     set_bindings(state, &settings, &entries, &name);
     set_unbound(state, &entries, &former, &name);
-    let namespaces: BTreeMap<String, Value> = entries.iter().map(|entry| (entry.key(), entry.value())).collect();
+    let namespaces: BTreeMap<String, Value> = entries
+        .iter()
+        .map(|entry| (entry.key(), entry.value()))
+        .collect();
     state.set("durable_object_namespaces", Value::Map(namespaces));
     if state.get("migrations").is_null() {
         state.set("migrations", Value::Map(BTreeMap::new()));
@@ -205,8 +288,13 @@ async fn assemble(client: &Client, account: &AccountId, state: &mut Value, live:
 }
 
 fn set_flags(state: &mut Value, live: &[String]) {
-    let mut before: Vec<&str> =
-        state.get("compatibility_flags").as_list().unwrap_or_default().iter().filter_map(Value::as_str).collect();
+    let mut before: Vec<&str> = state
+        .get("compatibility_flags")
+        .as_list()
+        .unwrap_or_default()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     let mut now: Vec<&str> = live.iter().map(String::as_str).collect();
     before.sort_unstable();
     now.sort_unstable();
@@ -220,10 +308,16 @@ fn set_bindings(state: &mut Value, settings: &Settings, entries: &[Entry], own: 
     let mut bindings = BTreeMap::new();
     let mut vars = BTreeMap::new();
     for binding in &settings.bindings {
-        let Some(name) = live::text(binding, "name") else { continue };
-        let is_var = live::text(binding, "type") == Some("plain_text") && !state.get("vars").get(name).is_null();
+        let Some(name) = live::text(binding, "name") else {
+            continue;
+        };
+        let is_var = live::text(binding, "type") == Some("plain_text")
+            && !state.get("vars").get(name).is_null();
         if is_var {
-            let text = binding.get("text").and_then(serde_json::Value::as_str).unwrap_or_default();
+            let text = binding
+                .get("text")
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default();
             vars.insert(name.to_owned(), Value::from(text));
         } else {
             let prior = state.get("bindings").get(name);
@@ -243,12 +337,28 @@ fn set_bindings(state: &mut Value, settings: &Settings, entries: &[Entry], own: 
 
 /// The namespaces without a binding follow what happened to their classes.
 fn set_unbound(state: &mut Value, entries: &[Entry], former: &ScriptName, own: &ScriptName) {
-    let Value::Map(mut map) = state.get("durable_objects").clone() else { return };
+    let Value::Map(mut map) = state.get("durable_objects").clone() else {
+        return;
+    };
     for element in map.values_mut() {
-        let id = element.get("stable_id").as_str().and_then(|id| StableId::new(id).ok());
-        let Some(entry) = entries.iter().find(|entry| id.is_some() && entry.stable_id == id) else { continue };
+        let id = element
+            .get("stable_id")
+            .as_str()
+            .and_then(|id| StableId::new(id).ok());
+        let Some(entry) = entries
+            .iter()
+            .find(|entry| id.is_some() && entry.stable_id == id)
+        else {
+            continue;
+        };
         element.set("class_name", entry.class.as_str());
-        element.set("namespace_id", entry.namespace_id.as_ref().map(|id| Value::from(id.as_str())));
+        element.set(
+            "namespace_id",
+            entry
+                .namespace_id
+                .as_ref()
+                .map(|id| Value::from(id.as_str())),
+        );
         if element.get("script_name").as_str() == Some(former.as_str()) {
             element.set("script_name", own.as_str());
         }
@@ -257,7 +367,10 @@ fn set_unbound(state: &mut Value, entries: &[Entry], former: &ScriptName, own: &
 }
 
 /// What the Worker hosts now, and what it hosted last and lives elsewhere. Namespaces are known by their ids.
-#[expect(clippy::too_many_arguments, reason = "each is one thing that was read, and nothing else needs them together")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is one thing that was read, and nothing else needs them together"
+)]
 async fn hosted_now(
     client: &Client,
     account: &AccountId,
@@ -273,18 +386,28 @@ async fn hosted_now(
     let mut entries = Vec::new();
     let mut matched: Vec<&Entry> = Vec::new();
     let here = |namespace: &&LiveNamespace| {
-        namespace.script.as_ref().is_some_and(|script| script == own || script == former)
+        namespace
+            .script
+            .as_ref()
+            .is_some_and(|script| script == own || script == former)
     };
     for namespace in namespaces.iter().filter(here) {
-        let Some(class) = &namespace.class else { continue };
+        let Some(class) = &namespace.class else {
+            continue;
+        };
         let same = prior.iter().find(|entry| match &entry.namespace_id {
             Some(id) => *id == namespace.id,
             None => entry.class == *class && entry.lives_in(former),
         });
         let stable_id = match same {
             Some(entry) => entry.stable_id.clone(),
-            None => identity::stable_id_of(class, &tags, own_classes.iter().copied())
-                .filter(|id| !prior.iter().any(|entry| entry.stable_id.as_ref() == Some(id))),
+            None => {
+                identity::stable_id_of(class, &tags, own_classes.iter().copied()).filter(|id| {
+                    !prior
+                        .iter()
+                        .any(|entry| entry.stable_id.as_ref() == Some(id))
+                })
+            }
         };
         matched.extend(same);
         entries.push(Entry {

@@ -23,14 +23,49 @@ pub fn schema() -> Schema {
              happens. The Worker itself can be passed to `bindings` of another one as a service binding.",
         ),
         attributes: vec![
-            text("name", Required, "The name of the Worker. A change renames it in place and keeps all namespaces and their data."),
-            text("account_id", OptionalComputed, "The account. Default: that of the provider. A change forces replacement."),
-            text("script", Optional, "The code: one ES module, uploaded as `worker.js`. Kept in state, like any argument."),
-            Attribute::nested("modules", Optional, Nesting::Map, module_members(), "The code: module name to content, uploaded as it is."),
-            text("main_module", Optional, "The module that the runtime starts. Not needed with a single module."),
-            text("content_sha256", Computed, "The hash of the code that was uploaded: names, types and bytes of all modules."),
-            text("compatibility_date", OptionalComputed, "The date, `YYYY-MM-DD`, that decides the runtime's behaviour."),
-            Attribute::new("compatibility_flags", OptionalComputed, list(Type::String), "Exceptions to the compatibility date."),
+            text(
+                "name",
+                Required,
+                "The name of the Worker. A change renames it in place and keeps all namespaces and their data.",
+            ),
+            text(
+                "account_id",
+                OptionalComputed,
+                "The account. Default: that of the provider. A change forces replacement.",
+            ),
+            text(
+                "script",
+                Optional,
+                "The code: one ES module, uploaded as `worker.js`. Kept in state, like any argument.",
+            ),
+            Attribute::nested(
+                "modules",
+                Optional,
+                Nesting::Map,
+                module_members(),
+                "The code: module name to content, uploaded as it is.",
+            ),
+            text(
+                "main_module",
+                Optional,
+                "The module that the runtime starts. Not needed with a single module.",
+            ),
+            text(
+                "content_sha256",
+                Computed,
+                "The hash of the code that was uploaded: names, types and bytes of all modules.",
+            ),
+            text(
+                "compatibility_date",
+                OptionalComputed,
+                "The date, `YYYY-MM-DD`, that decides the runtime's behaviour.",
+            ),
+            Attribute::new(
+                "compatibility_flags",
+                OptionalComputed,
+                list(Type::String),
+                "Exceptions to the compatibility date.",
+            ),
             Attribute::nested(
                 "bindings",
                 Optional,
@@ -66,25 +101,65 @@ pub fn schema() -> Schema {
                 "The preview and the history of class changes: migration tag to sentences such as `rename counter: Counter -> MyCounter \
                  (data kept)`.",
             ),
-            flag("workers_dev", OptionalComputed, "Whether the Worker answers below the account's workers.dev subdomain. Null: not managed."),
-            text("url", Computed, "The address on workers.dev, if it is enabled there."),
-            flag("adopt", Optional, "Whether to take over a Worker of this name that exists already."),
+            flag(
+                "workers_dev",
+                OptionalComputed,
+                "Whether the Worker answers below the account's workers.dev subdomain. Null: not managed.",
+            ),
+            text(
+                "url",
+                Computed,
+                "The address on workers.dev, if it is enabled there.",
+            ),
+            flag(
+                "adopt",
+                Optional,
+                "Whether to take over a Worker of this name that exists already.",
+            ),
             Attribute::nested(
                 "timeouts",
                 Optional,
                 Nesting::Single,
                 vec![
-                    text("create", Optional, "How long a create may take. Default: `10m`."),
-                    text("update", Optional, "How long an update may take. Default: `10m`."),
-                    text("delete", Optional, "How long a delete may take. Default: `10m`."),
+                    text(
+                        "create",
+                        Optional,
+                        "How long a create may take. Default: `10m`.",
+                    ),
+                    text(
+                        "update",
+                        Optional,
+                        "How long an update may take. Default: `10m`.",
+                    ),
+                    text(
+                        "delete",
+                        Optional,
+                        "How long a delete may take. Default: `10m`.",
+                    ),
                 ],
                 "Limits, as durations such as `30s` or `10m`.",
             ),
             text("type", Computed, "Always `service`."),
-            text("service", Computed, "The name, which makes this object a service binding."),
-            text("worker_id", Computed, "Cloudflare's immutable id of the Worker."),
-            text("etag", Computed, "Cloudflare's hash of the Worker's content."),
-            text("migration_tag", Computed, "The tag of the last class change."),
+            text(
+                "service",
+                Computed,
+                "The name, which makes this object a service binding.",
+            ),
+            text(
+                "worker_id",
+                Computed,
+                "Cloudflare's immutable id of the Worker.",
+            ),
+            text(
+                "etag",
+                Computed,
+                "Cloudflare's hash of the Worker's content.",
+            ),
+            text(
+                "migration_tag",
+                Computed,
+                "The tag of the last class change.",
+            ),
         ],
     }
 }
@@ -92,9 +167,21 @@ pub fn schema() -> Schema {
 fn module_members() -> Vec<Attribute> {
     vec![
         text("content", Optional, "The content as text. Kept in state."),
-        text("content_file", Optional, "A file that holds the content. Only its hash is kept."),
-        text("content_base64", Optional, "The content, base64-encoded. Kept in state."),
-        text("content_type", Optional, "The MIME type. Default: by the ending of the module's name."),
+        text(
+            "content_file",
+            Optional,
+            "A file that holds the content. Only its hash is kept.",
+        ),
+        text(
+            "content_base64",
+            Optional,
+            "The content, base64-encoded. Kept in state.",
+        ),
+        text(
+            "content_type",
+            Optional,
+            "The MIME type. Default: by the ending of the module's name.",
+        ),
         text("sha256", Computed, "The hash of the content."),
     ]
 }
@@ -103,9 +190,17 @@ fn namespace_members() -> Vec<Attribute> {
     vec![
         text("class_name", Computed, "The class that implements it."),
         text("namespace_id", Computed, "Cloudflare's id of it."),
-        text("name", Computed, "Its server name, from when it was created."),
+        text(
+            "name",
+            Computed,
+            "Its server name, from when it was created.",
+        ),
         flag("sqlite", Computed, "Whether it is backed by SQLite."),
-        flag("force_destroy", Computed, "Whether deleting it with data is consented to."),
+        flag(
+            "force_destroy",
+            Computed,
+            "Whether deleting it with data is consented to.",
+        ),
         text("script_name", Computed, "The Worker that hosts it."),
     ]
 }
@@ -114,20 +209,60 @@ fn namespace_members() -> Vec<Attribute> {
 /// takes over every attribute of that name.
 pub fn element_members() -> Vec<Attribute> {
     vec![
-        text("type", OptionalComputed, "The kind of binding: `durable_object_namespace`, `kv_namespace`, `plain_text`, …."),
-        text("stable_id", Optional, "Durable Objects: the identity of the namespace."),
+        text(
+            "type",
+            OptionalComputed,
+            "The kind of binding: `durable_object_namespace`, `kv_namespace`, `plain_text`, ….",
+        ),
+        text(
+            "stable_id",
+            Optional,
+            "Durable Objects: the identity of the namespace.",
+        ),
         text("class_name", Optional, "Durable Objects: the class."),
-        text("script_name", OptionalComputed, "Durable Objects: the Worker that hosts it."),
-        text("environment", Optional, "Durable Objects, service: the environment of the other Worker."),
-        text("namespace_id", OptionalComputed, "Durable Objects, KV: the namespace."),
+        text(
+            "script_name",
+            OptionalComputed,
+            "Durable Objects: the Worker that hosts it.",
+        ),
+        text(
+            "environment",
+            Optional,
+            "Durable Objects, service: the environment of the other Worker.",
+        ),
+        text(
+            "namespace_id",
+            OptionalComputed,
+            "Durable Objects, KV: the namespace.",
+        ),
         flag("sqlite", Optional, "Durable Objects: the storage."),
-        flag("force_destroy", Optional, "Durable Objects: consent to delete data."),
-        text("transferred_from", Optional, "Durable Objects: the former host."),
-        text("previous_class_name", Optional, "Durable Objects: the class to take over."),
-        text("text", Optional, "plain_text, secret_text: the value. Kept in state."),
+        flag(
+            "force_destroy",
+            Optional,
+            "Durable Objects: consent to delete data.",
+        ),
+        text(
+            "transferred_from",
+            Optional,
+            "Durable Objects: the former host.",
+        ),
+        text(
+            "previous_class_name",
+            Optional,
+            "Durable Objects: the class to take over.",
+        ),
+        text(
+            "text",
+            Optional,
+            "plain_text, secret_text: the value. Kept in state.",
+        ),
         text("json", Optional, "json: the value, as JSON (`jsonencode`)."),
         text("service", Optional, "service: the Worker."),
-        text("service_entrypoint", Optional, "service: its exported class, if not the default."),
+        text(
+            "service_entrypoint",
+            Optional,
+            "service: its exported class, if not the default.",
+        ),
         text("bucket_name", Optional, "r2_bucket: the bucket."),
         text("jurisdiction", Optional, "r2_bucket: where its data stays."),
         text("database_id", Optional, "d1: the database."),
@@ -142,11 +277,22 @@ mod tests {
     /// Core gives an element every attribute of the object that has a member's name: these mean the same on both sides.
     #[test]
     fn no_member_shares_a_name_with_another_meaning() {
-        let members: Vec<_> = element_members().into_iter().map(|member| member.name).collect();
-        let shared: Vec<_> = schema().attributes.into_iter().map(|a| a.name).filter(|name| members.contains(name)).collect();
+        let members: Vec<_> = element_members()
+            .into_iter()
+            .map(|member| member.name)
+            .collect();
+        let shared: Vec<_> = schema()
+            .attributes
+            .into_iter()
+            .map(|a| a.name)
+            .filter(|name| members.contains(name))
+            .collect();
         assert_eq!(shared, ["type", "service"]);
         for reserved in ["id", "name", "entrypoint", "version_id", "tag", "script"] {
-            assert!(!members.iter().any(|member| member == reserved), "{reserved}");
+            assert!(
+                !members.iter().any(|member| member == reserved),
+                "{reserved}"
+            );
         }
     }
 }

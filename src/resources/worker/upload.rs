@@ -8,7 +8,9 @@ use super::element;
 use super::identity::{self, Owned, Whose};
 use super::live;
 use crate::cloudflare::upload::Binding;
-use crate::cloudflare::{AccountId, ApiError, Client, Metadata, Migrations, Module, Service, Settings, Upload};
+use crate::cloudflare::{
+    AccountId, ApiError, Client, Metadata, Migrations, Module, Service, Settings, Upload,
+};
 use crate::durable::plan::Migration;
 use crate::durable::tag::OurTag;
 use crate::durable::{MigrationTag, ScriptName};
@@ -51,12 +53,20 @@ impl Parts<'_> {
     /// The metadata of the upload.
     pub fn metadata(&self, migration: Option<&Migration>) -> Metadata {
         let text = |attribute: &str| self.planned.get(attribute).as_str().map(str::to_owned);
-        let flags = self.planned.get("compatibility_flags").as_list().unwrap_or_default();
+        let flags = self
+            .planned
+            .get("compatibility_flags")
+            .as_list()
+            .unwrap_or_default();
         let (bindings, keep_secrets) = self.bindings();
         Metadata {
             main_module: self.code.as_ref().map(|(main, _)| (*main).to_owned()),
             compatibility_date: text("compatibility_date"),
-            compatibility_flags: flags.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            compatibility_flags: flags
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
             bindings,
             migrations: migration.map(Migrations::from),
             tags: self.tags.to_vec(),
@@ -82,11 +92,21 @@ impl Parts<'_> {
         for (name, value) in self.planned.get("vars").as_map().into_iter().flatten() {
             names.insert(name.as_str());
             let text = value.as_str().unwrap_or_default().to_owned();
-            bindings.push(Binding::PlainText { name: name.clone(), text });
+            bindings.push(Binding::PlainText {
+                name: name.clone(),
+                text,
+            });
         }
         let mut keep_secrets = true;
-        for binding in self.settings.map(|settings| settings.bindings.as_slice()).unwrap_or_default() {
-            let (Some(name), Some(ty)) = (live::text(binding, "name"), live::text(binding, "type")) else { continue };
+        for binding in self
+            .settings
+            .map(|settings| settings.bindings.as_slice())
+            .unwrap_or_default()
+        {
+            let (Some(name), Some(ty)) = (live::text(binding, "name"), live::text(binding, "type"))
+            else {
+                continue;
+            };
             if names.contains(name) {
                 continue;
             }
@@ -99,7 +119,10 @@ impl Parts<'_> {
             } else if element::is_known_type(ty) {
                 continue; // Read has shown it, and the configuration does not want it.
             }
-            bindings.push(Binding::Inherit { name: name.to_owned(), old_name: None });
+            bindings.push(Binding::Inherit {
+                name: name.to_owned(),
+                old_name: None,
+            });
         }
         (bindings, keep_secrets)
     }
@@ -142,16 +165,21 @@ impl Expectation<'_> {
         expected.sort();
         for look in 0..SETTLING_LOOKS {
             if look > 0 {
-                self.client.wait("wait for the listing of namespaces", SETTLING_PAUSE).await?;
+                self.client
+                    .wait("wait for the listing of namespaces", SETTLING_PAUSE)
+                    .await?;
             }
             let live = self.client.namespaces(self.account).await?;
             let mut owned: Vec<Owned> = live
                 .iter()
                 .filter(|namespace| {
                     let script = namespace.script.as_ref().map(ScriptName::as_str);
-                    script == Some(self.name.as_str()) || (self.former.is_some() && script == self.former)
+                    script == Some(self.name.as_str())
+                        || (self.former.is_some() && script == self.former)
                 })
-                .filter_map(|namespace| Some(identity::owned(namespace.class.as_ref()?, &namespace.id)))
+                .filter_map(|namespace| {
+                    Some(identity::owned(namespace.class.as_ref()?, &namespace.id))
+                })
                 .collect();
             owned.sort();
             if owned.iter().eq(expected.iter().copied()) {
@@ -182,10 +210,20 @@ impl Uploader<'_> {
             let metadata = parts.metadata(migration.as_ref());
             let outcome = match &parts.code {
                 Some((_, modules)) => {
-                    let upload = Upload { metadata, modules: modules.clone() };
-                    self.client.upload(self.account, self.name, &upload).await.map(drop)
+                    let upload = Upload {
+                        metadata,
+                        modules: modules.clone(),
+                    };
+                    self.client
+                        .upload(self.account, self.name, &upload)
+                        .await
+                        .map(drop)
                 }
-                None => self.client.patch_settings(self.account, self.name, &metadata).await.map(drop),
+                None => self
+                    .client
+                    .patch_settings(self.account, self.name, &metadata)
+                    .await
+                    .map(drop),
             };
             let Err(error) = outcome else { return Ok(()) };
             match (&error, &mut migration) {
@@ -193,7 +231,8 @@ impl Uploader<'_> {
                     if expected.as_ref() == Some(&migration.new_tag) && self.has_landed().await? {
                         return Ok(()); // An earlier attempt, whose answer was lost.
                     }
-                    let again = !tag_moved && self.expectation.holds().await.map_err(Failed::Refused)?;
+                    let again =
+                        !tag_moved && self.expectation.holds().await.map_err(Failed::Refused)?;
                     if !again || expected.is_none() {
                         return Err(Failed::Refused(error));
                     }
@@ -202,7 +241,9 @@ impl Uploader<'_> {
                 }
                 (error, planned) if error.may_have_committed() => {
                     let new_tag = planned.as_ref().map(|migration| migration.new_tag.clone());
-                    let old_tag = planned.as_ref().and_then(|migration| migration.old_tag.clone());
+                    let old_tag = planned
+                        .as_ref()
+                        .and_then(|migration| migration.old_tag.clone());
                     match self.what_happened(new_tag, old_tag).await? {
                         Happened::Landed => return Ok(()),
                         Happened::Nothing if lost + 1 < ATTEMPTS => lost += 1,
@@ -212,7 +253,10 @@ impl Uploader<'_> {
                 }
                 (ApiError::BindingTarget(_), _) if missing + 1 < TARGET_LOOKS => {
                     missing += 1;
-                    self.stoppable.wait("wait for the target of a binding", TARGET_PAUSE).await.map_err(Failed::Refused)?;
+                    self.stoppable
+                        .wait("wait for the target of a binding", TARGET_PAUSE)
+                        .await
+                        .map_err(Failed::Refused)?;
                 }
                 _ => return Err(Failed::Refused(error)),
             }
@@ -220,17 +264,25 @@ impl Uploader<'_> {
     }
 
     async fn service(&self) -> Result<Option<Service>, Failed> {
-        self.client.service(self.account, self.name).await.map_err(Failed::Refused)
+        self.client
+            .service(self.account, self.name)
+            .await
+            .map_err(Failed::Refused)
     }
 
     /// Whether the live Worker carries the tag of this very upload.
     async fn has_landed(&self) -> Result<bool, Failed> {
-        Ok(self.service().await?.is_some_and(|service| self.carries_ours(&service)))
+        Ok(self
+            .service()
+            .await?
+            .is_some_and(|service| self.carries_ours(&service)))
     }
 
     fn carries_ours(&self, service: &Service) -> bool {
         let ours = identity::decode(&service.tags).ours;
-        ours.is_some_and(|ours| ours.mark == self.ours.mark && ours.content_hash == self.ours.content_hash)
+        ours.is_some_and(|ours| {
+            ours.mark == self.ours.mark && ours.content_hash == self.ours.content_hash
+        })
     }
 
     async fn what_happened(
@@ -238,7 +290,9 @@ impl Uploader<'_> {
         new_tag: Option<MigrationTag>,
         old_tag: Option<MigrationTag>,
     ) -> Result<Happened, Failed> {
-        let Some(service) = self.service().await? else { return Ok(Happened::Nothing) };
+        let Some(service) = self.service().await? else {
+            return Ok(Happened::Nothing);
+        };
         let Some(new_tag) = new_tag else {
             return Ok(Happened::Nothing); // Without class changes the same upload can be made again at any time.
         };
@@ -251,7 +305,11 @@ impl Uploader<'_> {
         Ok(Happened::SomethingElse(format!(
             "The answer to the upload was lost, and the Worker has the migration tag {:?}, which is neither the one before nor the new one. \
              Another tool is changing this Worker. Run plan again and look at what it shows.",
-            service.migration_tag.as_ref().map(MigrationTag::as_str).unwrap_or_default()
+            service
+                .migration_tag
+                .as_ref()
+                .map(MigrationTag::as_str)
+                .unwrap_or_default()
         )))
     }
 }
@@ -274,15 +332,24 @@ pub async fn rename(
     let is_ours = |service: &Service| identity::whose(service, mark, worker_id) == Whose::Ours;
     let mut attempts = 0;
     loop {
-        let Err(error) = client.rename_service(account, from, to).await else { return Ok(()) };
+        let Err(error) = client.rename_service(account, from, to).await else {
+            return Ok(());
+        };
         attempts += 1;
         if !error.may_have_committed() && !matches!(error, ApiError::NotFound(_)) {
             return Err(error);
         }
-        if client.service(account, to).await?.is_some_and(|service| is_ours(&service)) {
+        if client
+            .service(account, to)
+            .await?
+            .is_some_and(|service| is_ours(&service))
+        {
             return Ok(());
         }
-        let still_there = client.service(account, from).await?.is_some_and(|service| is_ours(&service));
+        let still_there = client
+            .service(account, from)
+            .await?
+            .is_some_and(|service| is_ours(&service));
         if !still_there || attempts >= ATTEMPTS {
             return Err(error);
         }
