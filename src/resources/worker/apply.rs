@@ -1,21 +1,21 @@
 //! Carries out the plan of a create or an update. Nothing is decided again; what was planned from is checked before the first write.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::classes::with_history;
 use super::code::{self, Code, Modules};
-use super::element::{Element, Home};
 use super::foreign::{self, Foreign};
-use super::hosting::{self, ELEMENT_MAPS, Entry};
-use super::identity::{self, Intent, Planned, Private, Whose};
+use super::hosting;
+use super::identity::{self, Intent, Planned, Private};
+use super::outcome::{Facts, bound_ids, state_after};
+use super::standing::Standing;
 use super::upload::{Expectation, Failed, Parts, Uploader};
-use super::{Worker, attempts, live, read, upload};
-use crate::cloudflare::{AccountId, ApiError, Client, ScriptSettings, Service, Settings};
+use super::{Worker, read};
+use crate::cloudflare::{AccountId, ApiError, Client, ScriptSettings, Service};
+use crate::durable::ScriptName;
 use crate::durable::tag::OurTag;
-use crate::durable::{LiveNamespace, ScriptName};
 use crate::resources::{diagnose, duration};
 use crate::tf::{
     ApplyRequest, ApplyResponse, Attr, AttributePath, Checkpoint, Diagnostic, Diagnostics,
@@ -114,32 +114,27 @@ pub async fn apply(worker: &Worker, request: ApplyRequest) -> ApplyResponse {
     apply.finish(outcome, timed_out.then_some(operation))
 }
 
-struct Apply<'a> {
-    worker: &'a Worker,
-    request: &'a ApplyRequest,
-    planned: Planned,
+/// An apply under way.
+pub(super) struct Apply<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) request: &'a ApplyRequest,
+    pub(super) planned: Planned,
     /// Without the plan.
-    private: Private,
-    creates: bool,
+    pub(super) private: Private,
+    pub(super) creates: bool,
     /// For writes, and for what has to be known after them.
-    client: Client,
+    pub(super) client: Client,
     /// For everything that a stop may end.
-    stoppable: Client,
-    account: AccountId,
-    name: ScriptName,
+    pub(super) stoppable: Client,
+    pub(super) account: AccountId,
+    pub(super) name: ScriptName,
     /// What is certain so far; null before a create has committed.
-    state: Value,
+    pub(super) state: Value,
     /// Whether the Worker is as planned, up to what the remaining calls do.
-    committed: bool,
-    diagnostics: Diagnostics,
-    checkpoint: Checkpoint,
-    facts: Facts,
-}
-
-/// A live Worker before the first write.
-struct Standing {
-    service: Service,
-    settings: Settings,
+    pub(super) committed: bool,
+    pub(super) diagnostics: Diagnostics,
+    pub(super) checkpoint: Checkpoint,
+    pub(super) facts: Facts,
 }
 
 impl Apply<'_> {
@@ -214,56 +209,7 @@ impl Apply<'_> {
         Ok(Some(modules))
     }
 
-    /// Makes sure that the live Worker is the one that was planned for, and as it was. Renames it if that is planned.
-    async fn stand(&mut self) -> Result<Option<Standing>, Diagnostic> {
-        let service = match self.planned.intent {
-            Intent::Create => {
-                self.refuse_existing().await?;
-                self.private = Private {
-                    mark: Some(identity::new_mark()?),
-                    ..Private::default()
-                };
-                return Ok(None);
-            }
-            Intent::Adopt | Intent::Resume => self.take_over().await?,
-            Intent::Update => self.current().await?,
-        };
-        let settings = self
-            .read(
-                "Cannot read the Worker's settings",
-                self.stoppable.settings(&self.account, &self.name),
-            )
-            .await?;
-        if settings.uses_exports() {
-            return Err(Diagnostic::error(
-                "Worker declares its classes with `exports`",
-                format!(
-                    "Worker `{}` was last deployed with an `exports` map. This version of the provider cannot change such a Worker. Nothing \
-                     was changed.",
-                    self.name
-                ),
-            ));
-        }
-        if self.planned.upload
-            && !self
-                .expectation()
-                .holds()
-                .await
-                .map_err(|e| diagnose::error("Cannot read the namespaces", &e))?
-        {
-            return Err(Diagnostic::error(
-                "Live namespaces changed since the plan",
-                format!(
-                    "The Durable Object namespaces of Worker `{}` are not those that the plan was made for: another tool created, renamed or \
-                     deleted a class in the meantime. Nothing was uploaded. Plan again and look at what it shows.",
-                    self.name
-                ),
-            ));
-        }
-        Ok(Some(Standing { service, settings }))
-    }
-
-    async fn read<T>(
+    pub(super) async fn read<T>(
         &self,
         summary: &str,
         call: impl Future<Output = Result<T, ApiError>>,
@@ -271,114 +217,8 @@ impl Apply<'_> {
         call.await.map_err(|error| diagnose::error(summary, &error))
     }
 
-    async fn service(&self, name: &ScriptName) -> Result<Option<Service>, Diagnostic> {
-        self.read(
-            &format!("Cannot read Worker {name}"),
-            self.stoppable.service(&self.account, name),
-        )
-        .await
-    }
-
-    async fn refuse_existing(&self) -> Result<(), Diagnostic> {
-        if self.worker.session.has_created(&self.account, &self.name) {
-            return Err(Diagnostic::error(
-                format!("Two resources create Worker {}", self.name),
-                "Another resource of this run has created a Worker of this name. Give one of them another `name`.",
-            )
-            .at(AttributePath::root("name")));
-        }
-        match self.service(&self.name).await? {
-            Some(_) => Err(attempts::exists(&self.account, &self.name)),
-            None => Ok(()),
-        }
-    }
-
-    async fn take_over(&mut self) -> Result<Service, Diagnostic> {
-        let Some(service) = self.service(&self.name).await? else {
-            return Err(gone(&self.name, "It was there when the plan was made."));
-        };
-        let live = identity::decode(&service.tags)
-            .ours
-            .map(|ours| ours.mark)
-            .filter(|mark| !mark.is_empty());
-        let mark = match (self.planned.intent, live) {
-            (Intent::Resume, Some(mark)) => mark,
-            _ => identity::new_mark()?,
-        };
-        self.private = Private {
-            mark: Some(mark),
-            ..Private::default()
-        };
-        Ok(service)
-    }
-
-    /// The Worker in state, under its planned name.
-    async fn current(&mut self) -> Result<Service, Diagnostic> {
-        let prior = &self.request.prior;
-        let worker_id = prior.get("worker_id").as_str().map(str::to_owned);
-        let former = ScriptName::from_api(prior.get("name").as_str().unwrap_or_default());
-        let mark = self.private.mark.clone();
-        let is_ours = |service: &Service| {
-            identity::whose(service, mark.as_deref(), worker_id.as_deref()) == Whose::Ours
-        };
-        if former != self.name {
-            match self.service(&self.name).await? {
-                Some(service) if is_ours(&service) => {}
-                Some(_) => return Err(attempts::exists(&self.account, &self.name)),
-                None => {
-                    match self.service(&former).await? {
-                        Some(service) if is_ours(&service) => {}
-                        _ => return Err(gone(&former, "Nothing was renamed.")),
-                    }
-                    let renamed = upload::rename(
-                        &self.client,
-                        &self.account,
-                        &former,
-                        &self.name,
-                        mark.as_deref(),
-                        worker_id.as_deref(),
-                    );
-                    renamed.await.map_err(|e| {
-                        diagnose::error(format!("Cannot rename Worker {former}"), &e)
-                    })?;
-                    self.client.listings().invalidate(&self.account);
-                    self.worker.session.deleted(&self.account, &former);
-                }
-            }
-            self.state.set("name", self.name.as_str());
-            self.state.set("service", self.name.as_str());
-            self.checkpoint
-                .reach(self.state.clone(), self.private.encode());
-        }
-        match self.service(&self.name).await? {
-            Some(service) if is_ours(&service) => {
-                // From here on the mark tells; a Worker that was imported or adopted by an older version has none yet.
-                if self.private.mark.is_none() {
-                    let live = identity::decode(&service.tags).ours.map(|ours| ours.mark);
-                    self.private.mark = Some(match live.filter(|mark| !mark.is_empty()) {
-                        Some(mark) => mark,
-                        None => identity::new_mark()?,
-                    });
-                }
-                Ok(service)
-            }
-            Some(_) => Err(Diagnostic::error(
-                format!("Worker {} is another one", self.name),
-                format!(
-                    "The live Worker `{}` is not the one in this state: it was created again, or taken over by another configuration. \
-                     Nothing was changed. Plan again; if it shall be managed from here, remove the old one from the state and import it.",
-                    self.name
-                ),
-            )),
-            None => Err(gone(
-                &self.name,
-                "Plan again: it shows that the Worker is to be created.",
-            )),
-        }
-    }
-
     /// What the plan was made for, to be compared with what is live.
-    fn expectation(&self) -> Expectation<'_> {
+    pub(super) fn expectation(&self) -> Expectation<'_> {
         Expectation {
             client: &self.stoppable,
             account: &self.account,
@@ -642,7 +482,7 @@ impl Apply<'_> {
     }
 
     /// Notes what is certain now, so that neither a panic nor a failure after this loses it.
-    fn reach(&mut self) {
+    pub(super) fn reach(&mut self) {
         self.state = state_after(
             &self.request.planned,
             &self.facts,
@@ -777,190 +617,6 @@ impl Apply<'_> {
     }
 }
 
-/// What Cloudflare said after the last write.
-#[derive(Default)]
-struct Facts {
-    service: Option<Service>,
-    namespaces: Vec<LiveNamespace>,
-    /// Binding name to namespace id, of bindings of other Workers' namespaces.
-    bound: BTreeMap<String, String>,
-    workers_dev: Option<bool>,
-    url: Value,
-}
-
-impl Facts {
-    fn own<'a>(&'a self, own: &'a ScriptName) -> impl Iterator<Item = &'a LiveNamespace> {
-        self.namespaces
-            .iter()
-            .filter(move |namespace| namespace.script.as_ref() == Some(own))
-    }
-
-    fn of_class<'a>(&'a self, own: &'a ScriptName, class: &str) -> Option<&'a LiveNamespace> {
-        self.own(own).find(|namespace| {
-            namespace
-                .class
-                .as_ref()
-                .is_some_and(|c| c.as_str() == class)
-        })
-    }
-}
-
-fn bound_ids(settings: &Settings) -> BTreeMap<String, String> {
-    let foreign = settings
-        .bindings
-        .iter()
-        .filter(|binding| live::text(binding, "script_name").is_some());
-    foreign
-        .filter_map(|binding| {
-            Some((
-                live::text(binding, "name")?.to_owned(),
-                live::text(binding, "namespace_id")?.to_owned(),
-            ))
-        })
-        .collect()
-}
-
-/// The state that a plan and what is known make. What is still unknown becomes null on the way to the core.
-fn state_after(
-    planned: &Value,
-    facts: &Facts,
-    plan: &Planned,
-    account: &AccountId,
-    own: &ScriptName,
-) -> Value {
-    let mut state = planned.clone();
-    let mut fill = |attribute: &str, value: Value| {
-        if state.get(attribute).is_unknown() {
-            state.set(attribute, value);
-        }
-    };
-    fill("account_id", account.as_str().into());
-    if let Some(service) = &facts.service {
-        fill("worker_id", service.worker_id.as_str().into());
-        fill("etag", service.etag.clone().into());
-        fill(
-            "migration_tag",
-            service
-                .migration_tag
-                .as_ref()
-                .map(|tag| Value::from(tag.as_str()))
-                .unwrap_or_default(),
-        );
-    }
-    if let Some(enabled) = facts.workers_dev {
-        fill("workers_dev", enabled.into());
-        fill("url", facts.url.clone());
-    }
-    fill(
-        "migrations",
-        with_history(&Value::Null, plan.history.as_ref()),
-    );
-    let namespaces = match planned.get("durable_object_namespaces") {
-        Value::Map(map) => filled(map, facts, own),
-        // Known only now: after taking a Worker over.
-        _ => taken_over(planned, facts, plan, own),
-    };
-    state.set("durable_object_namespaces", Value::Map(namespaces));
-    for attribute in ELEMENT_MAPS {
-        let Value::Map(mut map) = state.get(attribute).clone() else {
-            continue;
-        };
-        for (name, element) in &mut map {
-            if element.get("namespace_id").is_unknown() {
-                let id = namespace_id(name, element, facts, own);
-                element.set("namespace_id", id);
-            }
-        }
-        state.set(attribute, Value::Map(map));
-    }
-    state
-}
-
-fn namespace_id(name: &str, element: &Value, facts: &Facts, own: &ScriptName) -> Value {
-    let Some(Element::DurableObject(object)) = Element::of(element) else {
-        return Value::Null;
-    };
-    match (
-        object.home(&Attr::Known(own.clone())),
-        object.class_name.known(),
-    ) {
-        (Home::Here(_) | Home::HereByClass, Some(class)) => facts
-            .of_class(own, class.as_str())
-            .map(|namespace| Value::from(namespace.id.as_str()))
-            .unwrap_or_default(),
-        (Home::There(script), Some(class)) => {
-            let bound = facts.bound.get(name).map(|id| Value::from(id.as_str()));
-            let listed = || {
-                facts
-                    .of_class(&script, class.as_str())
-                    .map(|namespace| Value::from(namespace.id.as_str()))
-            };
-            bound.or_else(listed).unwrap_or_default()
-        }
-        _ => Value::Null,
-    }
-}
-
-/// Planned entries, with the ids and server names of what was created.
-fn filled(
-    map: &BTreeMap<String, Value>,
-    facts: &Facts,
-    own: &ScriptName,
-) -> BTreeMap<String, Value> {
-    let mut map = map.clone();
-    for value in map.values_mut() {
-        let class = value
-            .get("class_name")
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        let live = facts.of_class(own, &class);
-        if value.get("namespace_id").is_unknown() {
-            value.set(
-                "namespace_id",
-                live.map(|namespace| Value::from(namespace.id.as_str())),
-            );
-        }
-        if value.get("name").is_unknown() {
-            value.set(
-                "name",
-                live.map(|namespace| Value::from(namespace.name.as_str())),
-            );
-        }
-    }
-    map
-}
-
-fn taken_over(
-    planned: &Value,
-    facts: &Facts,
-    plan: &Planned,
-    own: &ScriptName,
-) -> BTreeMap<String, Value> {
-    let placements = hosting::placements(planned, &Attr::Known(own.clone())).unwrap_or_default();
-    let consent = hosting::wanted(&placements).consent;
-    let claims = identity::read_claims(&plan.claims);
-    let entries = facts.own(own).filter_map(|namespace| {
-        let class = namespace.class.clone()?;
-        let claim = claims.iter().find(|claim| claim.class == class);
-        let stable_id = claim.and_then(|claim| claim.stable_id.exact().cloned());
-        let consents = stable_id
-            .as_ref()
-            .and_then(|id| consent.get(id))
-            .and_then(|consent| consent.known().copied());
-        Some(Entry {
-            stable_id,
-            class,
-            namespace_id: Some(namespace.id.clone()),
-            server_name: Some(namespace.name.clone()),
-            storage: namespace.storage,
-            consent: consents == Some(true),
-            script: Some(own.clone()),
-        })
-    });
-    entries.map(|entry| (entry.key(), entry.value())).collect()
-}
-
 fn claim_is_hashed(live: &OurTag, claim: &crate::durable::tag::Claim) -> bool {
     let Some(id) = claim.stable_id.exact() else {
         return false;
@@ -975,11 +631,4 @@ fn first(diagnostics: Diagnostics) -> Diagnostic {
         .into_iter()
         .next()
         .unwrap_or_else(|| Diagnostic::error("Cannot read the code", "It is not known why."))
-}
-
-fn gone(name: &ScriptName, more: &str) -> Diagnostic {
-    Diagnostic::error(
-        format!("Worker {name} is gone"),
-        format!("There is no Worker `{name}` any more. {more} Nothing was changed."),
-    )
 }

@@ -13,9 +13,11 @@ mod gate;
 mod hosting;
 pub(super) mod identity;
 pub(super) mod live;
+mod outcome;
 mod plan;
 mod read;
 mod schema;
+mod standing;
 mod upload;
 
 use std::sync::Arc;
