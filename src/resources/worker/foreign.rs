@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::element::{Element, Home};
 use super::identity;
 use crate::cloudflare::{AccountId, ApiError, Client};
+use crate::durable::tag::Claim;
 use crate::durable::{ClassName, ScriptName, StableId};
 use crate::resources::diagnose;
 use crate::resources::waiting::{Applies, GaveUp};
@@ -81,9 +82,13 @@ pub async fn unresolved(
         };
         for binding in bound {
             let there = match (&claims, &binding.stable_id) {
-                (Some(claims), Some(id)) => claims
-                    .iter()
-                    .any(|claim| claim.stable_id.names(id) && claim.class == binding.class),
+                (Some(claims), Some(id)) => {
+                    let names_id = |claim: &Claim| claim.stable_id.names(id);
+                    let names_class = |claim: &Claim| claim.class == binding.class;
+                    claims.iter().any(|claim| names_id(claim) && names_class(claim))
+                        // A tag without room for the ID says nothing of the class either.
+                        || !claims.iter().any(|claim| names_id(claim) || names_class(claim)) && exists(&binding.class)
+                }
                 _ => exists(&binding.class),
             };
             if !there {

@@ -385,11 +385,15 @@ async fn hosted_now(
     let own_classes = live::own_classes(&settings.bindings);
     let mut entries = Vec::new();
     let mut matched: Vec<&Entry> = Vec::new();
+    // After a rename the listing may still say the former name, which another Worker may have by now.
+    let known = |id: &NamespaceId| {
+        prior
+            .iter()
+            .any(|entry| entry.namespace_id.as_ref() == Some(id))
+    };
     let here = |namespace: &&LiveNamespace| {
-        namespace
-            .script
-            .as_ref()
-            .is_some_and(|script| script == own || script == former)
+        let script = namespace.script.as_ref();
+        script == Some(own) || (script == Some(former) && known(&namespace.id))
     };
     for namespace in namespaces.iter().filter(here) {
         let Some(class) = &namespace.class else {

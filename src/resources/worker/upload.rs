@@ -174,8 +174,11 @@ impl Expectation<'_> {
                 .iter()
                 .filter(|namespace| {
                     let script = namespace.script.as_ref().map(ScriptName::as_str);
+                    let known = expected
+                        .iter()
+                        .any(|owned| owned.id == namespace.id.as_str());
                     script == Some(self.name.as_str())
-                        || (self.former.is_some() && script == self.former)
+                        || (known && script.is_some() && script == self.former)
                 })
                 .filter_map(|namespace| {
                     Some(identity::owned(namespace.class.as_ref()?, &namespace.id))
