@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use super::session::Session;
+use super::worker::element::BINDING_TYPE;
 use super::{diagnose, worker};
 use crate::cloudflare::AccountId;
 use crate::durable::{ClassName, InvalidName, NamespaceId, ScriptName, StableId, Storage};
@@ -14,9 +15,6 @@ use crate::tf::{
     ApplyRequest, ApplyResponse, Attr, Attribute, AttributePath, Diagnostic, Diagnostics, Imported,
     Mode, PlanRequest, PlanResponse, ReadRequest, ReadResponse, Resource, Schema, Type, Value,
 };
-
-/// What makes an object of this resource a binding.
-pub const BINDING_TYPE: &str = "durable_object_namespace";
 
 /// Private data that marks a stable ID which an import made up: it may be replaced in place.
 const PROVISIONAL: &[u8] = br#"{"provisional_stable_id":true}"#;

@@ -3,6 +3,7 @@
 mod diagnose;
 mod do_namespace;
 pub(crate) mod duration;
+mod limit;
 mod session;
 mod waiting;
 mod worker;

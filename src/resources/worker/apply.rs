@@ -16,40 +16,15 @@ use super::{Worker, read};
 use crate::cloudflare::{AccountId, ApiError, Client, ScriptSettings, Service};
 use crate::durable::ScriptName;
 use crate::durable::tag::OurTag;
-use crate::resources::{diagnose, duration};
+use crate::resources::{diagnose, limit};
 use crate::tf::{
     ApplyRequest, ApplyResponse, Attr, AttributePath, Checkpoint, Diagnostic, Diagnostics,
     Severity, Value,
 };
 
-/// How long an apply may take unless `timeouts` says otherwise.
-const TIME_LIMIT: Duration = Duration::from_secs(600);
 /// Listings lag behind uploads; so often, and so far apart, they are asked again.
 const LOOKS: usize = 5;
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
-
-/// The time limit of an operation, as configured.
-pub fn time_limit(config: &Value, operation: &str) -> Duration {
-    let text = config.get("timeouts").get(operation).as_str();
-    text.and_then(duration::parse).unwrap_or(TIME_LIMIT)
-}
-
-/// A token that is cancelled by `stop`, or when `limit` is over. The task ends with the guard.
-pub fn limited(
-    stop: &CancellationToken,
-    limit: Duration,
-) -> (CancellationToken, tokio_util::sync::DropGuard) {
-    let token = stop.child_token();
-    let done = CancellationToken::new();
-    let (timer, over) = (token.clone(), done.clone());
-    tokio::spawn(async move {
-        tokio::select! {
-            () = over.cancelled() => {}
-            () = tokio::time::sleep(limit) => timer.cancel(),
-        }
-    });
-    (token, done.drop_guard())
-}
 
 /// Creates or updates a Worker.
 pub async fn apply(worker: &Worker, request: ApplyRequest) -> ApplyResponse {
@@ -72,7 +47,7 @@ pub async fn apply(worker: &Worker, request: ApplyRequest) -> ApplyResponse {
         }
     };
     let operation = if creates { "create" } else { "update" };
-    let (stop, _timer) = limited(&request.stop, time_limit(&request.config, operation));
+    let (stop, _timer) = limit::limited(&request.stop, limit::of(&request.config, operation));
     let (client, stoppable) = match (
         worker.session.client(&CancellationToken::new()),
         worker.session.client(&stop),

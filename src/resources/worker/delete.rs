@@ -6,13 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::apply::{limited, time_limit};
 use super::gate::{self, Cause};
 use super::identity::{self, Deleted, Private, Whose};
 use super::{Worker, plan};
 use crate::cloudflare::{AccountId, ApiError, Client};
 use crate::durable::ScriptName;
-use crate::resources::diagnose;
+use crate::resources::{diagnose, limit};
 use crate::tf::{ApplyRequest, ApplyResponse, Diagnostic, Diagnostics, Value};
 
 /// How long other Workers may take to let go of this one.
@@ -23,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 pub async fn delete(worker: &Worker, request: ApplyRequest) -> ApplyResponse {
     let private = Private::decode(&request.planned_private);
     let mut diagnostics = Diagnostics::default();
-    let (stop, _timer) = limited(&request.stop, time_limit(&request.prior, "delete"));
+    let (stop, _timer) = limit::limited(&request.stop, limit::of(&request.prior, "delete"));
     let _running = worker.session.applies.run();
     let state = match destroy(worker, &request.prior, &private, &stop, &mut diagnostics).await {
         Ok(()) => Value::Null,

@@ -6,8 +6,10 @@ use secrecy::SecretString;
 
 use crate::cloudflare::upload::Binding;
 use crate::durable::{ClassName, NamespaceId, ScriptName, StableId, Storage};
-use crate::resources::do_namespace::BINDING_TYPE;
 use crate::tf::{Attr, AttributePath, Diagnostic, Diagnostics, Value};
+
+/// The type of a Durable Object binding, and of every `cloudflare_do_namespace`.
+pub const BINDING_TYPE: &str = "durable_object_namespace";
 
 /// A kind of binding besides Durable Objects: its type, its required members, its optional ones.
 type Kind = (

@@ -2,11 +2,10 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::element::{self, canonical_json};
+use super::element::{self, BINDING_TYPE, canonical_json};
 use super::hosting::Entry;
 use super::schema::element_members;
 use crate::durable::{NamespaceId, ScriptName};
-use crate::resources::do_namespace::BINDING_TYPE;
 use crate::tf::Value;
 
 /// The text of a member of a live binding.

@@ -7,7 +7,7 @@ mod attempts;
 mod classes;
 mod code;
 mod delete;
-mod element;
+pub(super) mod element;
 mod foreign;
 mod gate;
 mod hosting;

@@ -645,7 +645,7 @@ fn fill_element(
     match Element::of(value) {
         Some(Element::Other(ty)) if value.get("type").is_null() => value.set("type", ty),
         Some(Element::DurableObject(object)) => {
-            value.set("type", crate::resources::do_namespace::BINDING_TYPE);
+            value.set("type", element::BINDING_TYPE);
             let home = object.home(name);
             if value.get("script_name").is_null()
                 && matches!(home, Home::Here(_) | Home::HereByClass)
