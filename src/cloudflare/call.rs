@@ -54,6 +54,8 @@ pub(super) struct Call {
     body: Body,
     /// Whether making it twice is the same as making it once.
     repeatable: bool,
+    /// Whether a success is a file instead of Cloudflare's JSON.
+    raw: bool,
 }
 
 impl Call {
@@ -76,6 +78,7 @@ impl Call {
         }
         Ok(Call {
             operation,
+            raw: false,
             repeatable: matches!(method, Method::GET | Method::PUT | Method::DELETE),
             method,
             path,
@@ -130,6 +133,11 @@ impl Call {
     pub(super) fn json(self, body: &serde_json::Value) -> Call {
         let body = Bytes::from(body.to_string());
         self.body(Body::Json(body))
+    }
+
+    /// A call whose success is a file.
+    pub(super) fn raw(self) -> Call {
+        Call { raw: true, ..self }
     }
 
     pub(super) fn repeatable(self, repeatable: bool) -> Call {
@@ -319,8 +327,12 @@ impl Shared {
         let asked = text(&headers, RETRY_AFTER.as_str());
         let retry_after = asked.and_then(|t| super::retry::retry_after(t, SystemTime::now()));
         let kind = text(&headers, CONTENT_TYPE.as_str()).unwrap_or_default();
-        let (trouble, failure) = match body.map(|body| envelope::read(failure.clone(), kind, &body))
-        {
+        let is_file = call.raw && matches!(status, Some(200..300));
+        let read = |body: Bytes| match is_file {
+            true => Reading::Success(Answer::file(failure.clone(), headers.clone(), body)),
+            false => envelope::read(failure.clone(), kind, &body),
+        };
+        let (trouble, failure) = match body.map(read) {
             Ok(Reading::Success(answer)) => return Ok(Ok(answer)),
             Ok(Reading::Refused(failure)) => (Trouble::Refused, failure),
             Ok(Reading::Unreadable(failure)) => (Trouble::Unreadable, failure),

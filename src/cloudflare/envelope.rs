@@ -1,5 +1,7 @@
 //! Cloudflare's answers: `{success, errors, messages, result, result_info}`, and all that comes instead of it.
 
+use bytes::Bytes;
+use reqwest::header::HeaderMap;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -12,6 +14,7 @@ pub(super) struct Answer {
     info: Value,
     /// What to say if the result turns out to be of another shape.
     failure: Box<Failure>,
+    file: Option<(HeaderMap, Bytes)>,
 }
 
 /// What the body of one answer says.
@@ -31,6 +34,7 @@ pub(super) fn read(mut failure: Box<Failure>, kind: &str, body: &[u8]) -> Readin
             result: Value::Null,
             info: Value::Null,
             failure,
+            file: None,
         });
     }
     let mut envelope = match serde_json::from_slice(body) {
@@ -71,6 +75,7 @@ pub(super) fn read(mut failure: Box<Failure>, kind: &str, body: &[u8]) -> Readin
         result,
         info,
         failure,
+        file: None,
     })
 }
 
@@ -112,6 +117,22 @@ fn code(value: &Value) -> Option<i64> {
 }
 
 impl Answer {
+    /// A success that is a file.
+    pub(super) fn file(failure: Box<Failure>, headers: HeaderMap, body: Bytes) -> Answer {
+        Answer {
+            result: Value::Null,
+            info: Value::Null,
+            failure,
+            file: Some((headers, body)),
+        }
+    }
+
+    /// The file, and what to say if it cannot be read.
+    pub(super) fn into_file(self) -> (HeaderMap, Bytes, Box<Failure>) {
+        let (headers, body) = self.file.unwrap_or_default();
+        (headers, body, self.failure)
+    }
+
     /// The result as `T`.
     pub(super) fn decode<T: DeserializeOwned>(self) -> Result<T, ApiError> {
         let Answer {

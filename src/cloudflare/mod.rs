@@ -4,6 +4,7 @@
 
 mod account;
 mod call;
+mod content;
 mod envelope;
 pub mod error;
 pub mod listing;
@@ -23,6 +24,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 
 pub use account::{Account, ScriptSubdomain};
+pub use content::Content;
 pub use error::{ApiError, Failure};
 pub use listing::Listings;
 pub use namespace::{Objects, Reference, References};

@@ -86,7 +86,7 @@ pub async fn discover(client: &Client, account: &AccountId, name: &ScriptName) -
         None => return Ok(None),
     };
     let live = look(client, account, listed).await.map_err(&failed)?;
-    //CONTENT let content = client.content(account, name).await.map_err(&failed)?;
+    let content = client.content(account, name).await.map_err(&failed)?;
     let mut state = Value::object(
         super::schema::schema()
             .attributes
@@ -99,10 +99,10 @@ pub async fn discover(client: &Client, account: &AccountId, name: &ScriptName) -
     assemble(client, account, &mut state, live)
         .await
         .map_err(&failed)?;
-    //CONTENT if !content.modules.is_empty() {
-    //CONTENT     let main = content.main_module.unwrap_or_default();
-    //CONTENT     state.set("content_sha256", Modules::new(main, content.modules).sha256);
-    //CONTENT }
+    if !content.modules.is_empty() {
+        let main = content.main_module.unwrap_or_default();
+        state.set("content_sha256", Modules::new(main, content.modules).sha256);
+    }
     Ok(Some((
         state,
         Private {

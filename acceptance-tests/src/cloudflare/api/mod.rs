@@ -375,6 +375,7 @@ async fn route(api: &Api, path: &str) -> Answer {
         ["workers", "subdomain"] => subdomain::of_account(api).await,
         ["workers", "scripts"] => scripts::list(api),
         ["workers", "scripts", name] => scripts::one(api, name).await,
+        ["workers", "scripts", name, "content", "v2"] => scripts::content_v2(api, name),
         ["workers", "scripts", name, "settings"] => settings::of_version(api, name).await,
         ["workers", "scripts", name, "script-settings"] => settings::of_script(api, name).await,
         ["workers", "scripts", name, "subdomain"] => subdomain::of_script(api, name).await,

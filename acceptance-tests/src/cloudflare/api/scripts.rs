@@ -159,43 +159,62 @@ async fn upload(api: &Api, name: &str) -> Answer {
     Ok(ok(fields.into()))
 }
 
-/// The code as it was uploaded: one module by itself, several as a form.
+/// The code of a Worker: one module by itself, several as a form.
 fn content(api: &Api, name: &str) -> Answer {
-    let script = api
-        .seen
-        .scripts
-        .get(name)
-        .ok_or_else(ApiFailure::no_worker)?;
-    let response = Response::builder().header("etag", script.code.etag.as_str());
-    let response = match &script.code.modules[..] {
-        [module] => response
-            .header("content-type", "application/javascript")
-            .body(Body::from(module.body.clone())),
-        modules => {
-            let boundary = format!("----{}", script.deployment_id);
-            let mut body = Vec::new();
-            for module in modules {
-                body.extend_from_slice(
-                    format!(
-                        "--{boundary}\r\nContent-Disposition: form-data; name=\"{0}\"; filename=\"{0}\"\r\n\
-                         Content-Type: {1}\r\n\r\n",
-                        module.name, module.content_type
-                    )
-                    .as_bytes(),
-                );
-                body.extend_from_slice(&module.body);
-                body.extend_from_slice(b"\r\n");
-            }
-            body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
-            response
-                .header(
-                    "content-type",
-                    format!("multipart/form-data; boundary={boundary}"),
-                )
-                .body(Body::from(body))
+    let script = find(api, name)?;
+    match &script.code.modules[..] {
+        [module] => {
+            let response = Response::builder()
+                .header("etag", script.code.etag.as_str())
+                .header("content-type", "application/javascript")
+                .body(Body::from(module.body.clone()));
+            Ok(response.expect("an etag is hex digits"))
         }
-    };
-    Ok(response.expect("etag and boundary are hex digits"))
+        _ => Ok(content_form(script)),
+    }
+}
+
+/// The code as it was uploaded, always as a form when it is made of modules.
+pub(super) fn content_v2(api: &Api, name: &str) -> Answer {
+    if api.method != "GET" {
+        return Err(wrong_method());
+    }
+    find(api, name).map(content_form)
+}
+
+fn find<'a>(api: &'a Api, name: &str) -> Result<&'a Script, ApiFailure> {
+    api.seen.scripts.get(name).ok_or_else(ApiFailure::no_worker)
+}
+
+fn content_form(script: &Script) -> Response<Body> {
+    let boundary = format!("----{}", script.deployment_id);
+    let mut body = Vec::new();
+    for module in script.code.modules.iter() {
+        body.extend_from_slice(
+            format!(
+                "--{boundary}\r\nContent-Disposition: form-data; name=\"{0}\"; filename=\"{0}\"\r\n\
+                 Content-Type: {1}\r\n\r\n",
+                module.name, module.content_type
+            )
+            .as_bytes(),
+        );
+        body.extend_from_slice(&module.body);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    let mut response = Response::builder()
+        .header("etag", script.code.etag.as_str())
+        .header(
+            "content-type",
+            format!("multipart/form-data; boundary={boundary}"),
+        )
+        .body(Body::from(body))
+        .expect("etag and boundary are hex digits");
+    // A name that no header can hold is left out, as the part itself is enough to find it.
+    if let Ok(main) = axum::http::HeaderValue::from_str(&script.code.main) {
+        response.headers_mut().insert("cf-entrypoint", main);
+    }
+    response
 }
 
 /// Who binds this Worker and its Durable Objects, itself included, and whom it binds.
