@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use acceptance_tests::cloudflare::runtime::{
     Export, ExportKind, ModuleFile, ProbeFailureKind, Runtime, RuntimeError, RuntimeOptions,
@@ -482,40 +481,4 @@ async fn a_request_in_progress_is_finished_by_the_old_code() {
         (&b"begun "[..], "finished")
     );
     assert_eq!(bench.get("a").await.1, "hello");
-}
-
-/// Not an assertion about speed: a printed table for whoever changes the order of a deploy.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "measures; run it alone with --ignored --nocapture"]
-async fn timings() {
-    let median = |mut times: Vec<Duration>| {
-        times.sort();
-        times[times.len() / 2]
-    };
-    let (mut starts, mut probes, mut deploys) = (Vec::new(), Vec::new(), Vec::new());
-    let workers = [
-        counter("a", "Counter", "k1"),
-        worker("b", HELLO),
-        worker("c", HELLO),
-    ];
-    let bench = Bench::start().await;
-    for _ in 0..15 {
-        let begun = Instant::now();
-        Bench::start().await;
-        starts.push(begun.elapsed());
-        let begun = Instant::now();
-        let modules = &workers[0].modules;
-        bench
-            .runtime
-            .probe(modules, "index.js", DATE, &[])
-            .await
-            .expect("the upload loads");
-        probes.push(begun.elapsed());
-        let begun = Instant::now();
-        bench.deploy(&workers).await;
-        deploys.push(begun.elapsed());
-        bench.get("a").await;
-    }
-    let (start, probe, deploy) = (median(starts), median(probes), median(deploys));
-    eprintln!("start {start:?}, probe {probe:?}, deploy of three Workers {deploy:?}");
 }
