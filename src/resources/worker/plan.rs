@@ -568,6 +568,7 @@ impl Draft<'_> {
         }
         match intent {
             Intent::Create | Intent::Update => {
+                self.fill_namespace_ids(&decision.namespaces);
                 self.planned
                     .set("durable_object_namespaces", decision.namespaces);
                 self.planned.set("migrations", decision.migrations);
@@ -595,6 +596,28 @@ impl Draft<'_> {
                 before(&self.prior)
             },
         });
+    }
+
+    /// A namespace that is adopted has its id already, which the state did not know by its stable ID.
+    fn fill_namespace_ids(&mut self, namespaces: &Value) {
+        for attribute in ELEMENT_MAPS {
+            let Value::Map(mut map) = self.planned.get(attribute).clone() else {
+                continue;
+            };
+            for element in map.values_mut() {
+                let hosted = element.get("script_name") == self.planned.get("name");
+                let known = element
+                    .get("stable_id")
+                    .as_str()
+                    .map(|id| namespaces.get(id).get("namespace_id"));
+                if let (true, true, Some(Value::String(id))) =
+                    (hosted, element.get("namespace_id").is_unknown(), known)
+                {
+                    element.set("namespace_id", id.clone());
+                }
+            }
+            self.planned.set(attribute, Value::Map(map));
+        }
     }
 
     fn warn_of_taking_over(
