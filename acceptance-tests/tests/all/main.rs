@@ -3,6 +3,7 @@
 mod driver;
 mod examples;
 mod local_cloudflare;
+mod lost_answers;
 #[cfg(unix)]
 mod plugin;
 mod runtime;

@@ -1,0 +1,255 @@
+//! Every write of every flow, answered in every wrong way: applying again always ends where it was meant to, with all data.
+
+use acceptance_tests::cloudflare::{LocalCloudflare, Misbehaviour, Options};
+use acceptance_tests::install;
+use acceptance_tests::terraform::Workspace;
+use acceptance_tests::visitor::Visitor;
+
+const CONFIGURATION: &str = r#"
+terraform {
+  required_providers {
+    cloudflare = {
+      source = "durable-objects/cloudflare"
+    }
+  }
+}
+
+provider "cloudflare" {
+  max_retries = 1
+}
+
+variable "name" {
+  default = "chat"
+}
+
+variable "class" {
+  default = "Room"
+}
+
+variable "greeting" {
+  default = "hello"
+}
+
+variable "consent" {
+  default = false
+}
+
+resource "cloudflare_do_namespace" "rooms" {
+  stable_id     = "rooms"
+  class_name    = var.class
+  force_destroy = var.consent
+}
+
+resource "cloudflare_worker" "chat" {
+  name               = var.name
+  compatibility_date = "2026-11-01"
+  workers_dev        = true
+  script = <<-JS
+    import { DurableObject } from "cloudflare:workers";
+    export class ${var.class} extends DurableObject {
+      async fetch() {
+        const count = ((await this.ctx.storage.get("count")) ?? 0) + 1;
+        await this.ctx.storage.put("count", count);
+        return new Response(`${var.greeting} $${count}`);
+      }
+    }
+    export default {
+      fetch(request, env) {
+        return env.ROOMS.get(env.ROOMS.idFromName("one")).fetch(request);
+      },
+    };
+  JS
+  bindings = {
+    ROOMS = cloudflare_do_namespace.rooms
+  }
+}
+"#;
+
+/// A Worker in a workspace of its own.
+struct Stage {
+    workspace: Workspace,
+    cloudflare: LocalCloudflare,
+    visitor: Visitor,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let core = install::core().await.expect("a core is there");
+        let workerd = install::workerd().await.expect("workerd is there");
+        let cloudflare = LocalCloudflare::start(Options::new(workerd)).await;
+        let cloudflare = cloudflare.expect("local Cloudflare starts");
+        let workspace = Workspace::new(&core, &cloudflare);
+        workspace.write("main.tf", CONFIGURATION);
+        let visitor = Visitor::new(&cloudflare);
+        Self {
+            workspace,
+            cloudflare,
+            visitor,
+        }
+    }
+
+    /// Applies while something goes wrong, and again if that failed; sees that all is as it was meant to be.
+    async fn converge(&self, what: &str, arguments: &[&str]) {
+        let all: Vec<&str> = ["apply", "-auto-approve", "-input=false"]
+            .iter()
+            .chain(arguments)
+            .copied()
+            .collect();
+        let first = self.workspace.run(&all).await;
+        first.assert_never_says("panic");
+        first.assert_never_says("bug in the provider");
+        self.cloudflare.faults().clear();
+        if !first.status.success() {
+            let tainted = self.workspace.plan(arguments).await;
+            tainted.assert_never_says("is tainted");
+            tainted.assert_never_says("must be replaced");
+            self.workspace.apply(arguments).await;
+        } else if self.workspace.plan_exit_code(arguments).await == Some(2) {
+            // A create that lacks its last step is a success with a warning; the next apply makes that step.
+            first.assert_says("Warning:");
+            first.assert_says("Run apply again to finish what is missing.");
+            self.workspace.apply(arguments).await;
+        }
+        self.workspace.assert_plan_is_empty(arguments).await;
+        let account = self.cloudflare.account();
+        assert_eq!(account.scripts.len(), 1, "{what}");
+        assert_eq!(account.namespaces.len(), 1, "{what}");
+    }
+}
+
+fn misbehaviours(method: &str) -> Vec<Misbehaviour> {
+    let mut all = vec![Misbehaviour::Truncated, Misbehaviour::Html { status: 502 }];
+    if method != "GET" {
+        all.extend([
+            Misbehaviour::CloseBefore,
+            Misbehaviour::CloseAfterCommit,
+            Misbehaviour::ErrorAfterCommit,
+            Misbehaviour::Error {
+                status: 500,
+                code: 10013,
+                message: "An unknown error has occurred.".into(),
+            },
+        ]);
+    }
+    all
+}
+
+/// How often in a row a call goes wrong: once, and more often than anybody tries again.
+const TIMES: [u32; 2] = [1, 20];
+
+#[tokio::test]
+async fn a_create_converges_whichever_answer_is_lost() {
+    for (method, path) in [
+        ("PUT", "*/workers/scripts/chat"),
+        ("POST", "*/subdomain"),
+        ("GET", "*/workers/services/chat"),
+        ("GET", "*/durable_objects/namespaces"),
+    ] {
+        for misbehaviour in misbehaviours(method) {
+            for times in TIMES {
+                let what = format!("{method} {path}: {misbehaviour:?} x {times}");
+                let stage = Stage::new().await;
+                stage
+                    .cloudflare
+                    .add_fault(misbehaviour.clone().times(times, method, path));
+                stage.converge(&what, &[]).await;
+                assert_eq!(stage.visitor.read("chat", "/").await, "hello 1", "{what}");
+            }
+        }
+    }
+}
+
+/// Makes one change again and again, each time with another answer lost, on a Worker that holds data.
+async fn change_again_and_again(writes: &[(&str, &str)], variable: &str, values: [&str; 2]) {
+    let stage = Stage::new().await;
+    stage.workspace.apply(&[]).await;
+    let id = stage.cloudflare.account().namespaces[0].id.clone();
+    let (mut count, mut turn) = (0, 0);
+    for (method, path) in writes {
+        for misbehaviour in misbehaviours(method) {
+            for times in TIMES {
+                let what = format!("{method} {path}: {misbehaviour:?} x {times}");
+                turn += 1;
+                let value = values[turn % 2];
+                stage
+                    .cloudflare
+                    .add_fault(misbehaviour.clone().times(times, method, path));
+                stage
+                    .converge(&what, &["-var", &format!("{variable}={value}")])
+                    .await;
+                assert_eq!(stage.cloudflare.account().namespaces[0].id, id, "{what}");
+                count += 1;
+                let script = if variable == "name" { value } else { "chat" };
+                let text = stage.visitor.read(script, "/").await;
+                let greeting = if variable == "greeting" {
+                    value
+                } else {
+                    "hello"
+                };
+                assert_eq!(text, format!("{greeting} {count}"), "{what}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_code_converges_whichever_answer_is_lost() {
+    let writes = [("PUT", "*/workers/scripts/chat"), ("GET", "*/settings")];
+    change_again_and_again(&writes, "greeting", ["hello", "good morning"]).await;
+}
+
+#[tokio::test]
+async fn a_renamed_class_keeps_its_data_whichever_answer_is_lost() {
+    let writes = [
+        ("PUT", "*/workers/scripts/chat"),
+        ("GET", "*/workers/services/chat"),
+    ];
+    change_again_and_again(&writes, "class", ["Room", "Lounge"]).await;
+}
+
+#[tokio::test]
+async fn a_renamed_worker_keeps_its_data_whichever_answer_is_lost() {
+    change_again_and_again(
+        &[("PATCH", "*/workers/services/*")],
+        "name",
+        ["chat", "talk"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_destroy_converges_whichever_answer_is_lost() {
+    let stage = Stage::new().await;
+    let consent = &["-var", "consent=true"];
+    for misbehaviour in misbehaviours("DELETE") {
+        for times in TIMES {
+            stage.workspace.apply(consent).await;
+            assert_eq!(stage.visitor.read("chat", "/").await, "hello 1");
+            let fault = misbehaviour
+                .clone()
+                .times(times, "DELETE", "*/workers/scripts/chat");
+            stage.cloudflare.add_fault(fault);
+            let run = [
+                "destroy",
+                "-auto-approve",
+                "-input=false",
+                consent[0],
+                consent[1],
+            ];
+            let first = stage.workspace.run(&run).await;
+            stage.cloudflare.faults().clear();
+            if !first.status.success() {
+                stage.workspace.destroy(consent).await;
+            }
+            assert!(
+                stage.cloudflare.account().scripts.is_empty(),
+                "{misbehaviour:?} x {times}"
+            );
+            let left = stage.workspace.state_json().await;
+            assert!(
+                left["values"].is_null(),
+                "{misbehaviour:?} x {times}: {left}"
+            );
+        }
+    }
+}
