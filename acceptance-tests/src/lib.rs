@@ -5,5 +5,6 @@ pub mod install;
 #[cfg(unix)]
 pub mod plugin_client;
 pub mod provider;
+pub mod stage;
 pub mod terraform;
 pub mod visitor;

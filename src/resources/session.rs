@@ -73,8 +73,8 @@ struct Configured {
 
 #[derive(Default)]
 struct Memory {
-    /// Workers whose state has passed by, by account and name.
-    seen: HashSet<(AccountId, ScriptName)>,
+    /// Workers whose state has passed by, by account and immutable id.
+    seen: HashSet<(AccountId, String)>,
     /// Workers that this process created and has not deleted.
     created: HashSet<(AccountId, ScriptName)>,
     /// Which Workers this process plans to host a stable ID.
@@ -199,16 +199,15 @@ impl Session {
         only.await.cloned()
     }
 
-    /// Notes that a Worker is in state.
-    pub fn saw(&self, account: AccountId, script: ScriptName) {
-        self.memory().seen.insert((account, script));
+    /// Notes that the Worker of this immutable id is in state.
+    pub fn saw(&self, account: AccountId, worker_id: &str) {
+        self.memory().seen.insert((account, worker_id.to_owned()));
     }
 
-    /// Whether a Worker's state has passed by.
-    pub fn has_seen(&self, account: &AccountId, script: &ScriptName) -> bool {
-        self.memory()
-            .seen
-            .contains(&(account.clone(), script.clone()))
+    /// Whether the state of the Worker of this immutable id has passed by.
+    pub fn has_seen(&self, account: &AccountId, worker_id: &str) -> bool {
+        let seen = (account.clone(), worker_id.to_owned());
+        self.memory().seen.contains(&seen)
     }
 
     /// Notes that this process created a Worker.

@@ -3,97 +3,50 @@
 use std::fs;
 use std::path::PathBuf;
 
-use acceptance_tests::cloudflare::{Call, LocalCloudflare, Options};
-use acceptance_tests::install;
-use acceptance_tests::terraform::{Run, Workspace};
-use acceptance_tests::visitor::Visitor;
-use serde_json::{Value, json};
+use acceptance_tests::stage::Stage;
+use serde_json::json;
 
-/// An example in a workspace of its own, on a local Cloudflare of its own.
-struct Stage {
-    workspace: Workspace,
-    cloudflare: LocalCloudflare,
-    visitor: Visitor,
+/// An example on a stage of its own.
+async fn stage_of(example: &str) -> Stage {
+    Stage::of(&examples().join(example)).await
 }
 
-impl Stage {
-    async fn of(example: &str) -> Self {
-        let core = install::core().await.expect("a core is there");
-        let workerd = install::workerd().await.expect("workerd is there");
-        let cloudflare = LocalCloudflare::start(Options::new(workerd)).await;
-        let cloudflare = cloudflare.expect("local Cloudflare starts");
-        let workspace = Workspace::new(&core, &cloudflare);
-        workspace.copy_from(&examples().join(example));
-        let visitor = Visitor::new(&cloudflare);
-        Self {
-            workspace,
-            cloudflare,
-            visitor,
-        }
-    }
+/// Destroys what holds data: refused until every namespace consents, which takes an apply but no upload.
+async fn destroy_with_consent(stage: &Stage, extra: &[&str]) {
+    let refused = stage.workspace.destroy_expecting_error(extra).await;
+    refused.assert_says("force_destroy");
+    stage
+        .workspace
+        .write("consent_override.tf", &consent(stage).await);
+    stage.cloudflare.clear_calls();
+    stage.apply(extra).await;
+    let written = stage.writes();
+    assert!(written.is_empty(), "consent is kept in state: {written:?}");
+    destroy(stage, extra).await;
+}
 
-    /// Applies, and sees that there is nothing left to do, before and after what is there was read again.
-    async fn apply(&self, extra: &[&str]) -> Run {
-        let run = self.workspace.apply(extra).await;
-        self.workspace.assert_plan_is_empty(extra).await;
-        self.workspace.refresh(extra).await;
-        self.workspace.assert_plan_is_empty(extra).await;
-        run
-    }
+async fn destroy(stage: &Stage, extra: &[&str]) {
+    stage.workspace.destroy(extra).await;
+    let account = stage.cloudflare.account();
+    assert!(account.scripts.is_empty());
+    assert!(account.namespaces.is_empty());
+    stage.workspace.assert_nothing_left_behind();
+}
 
-    async fn visit(&self, script: &str) -> String {
-        self.visitor.read(script, "/").await
-    }
-
-    /// The `metadata` of every upload of a script so far.
-    fn uploads(&self, script: &str) -> Vec<Value> {
-        let path = format!("/workers/scripts/{script}");
-        let calls = self.cloudflare.calls().into_iter();
-        calls
-            .filter(|call| call.method == "PUT" && call.path.ends_with(&path))
-            .filter_map(|call| call.metadata)
-            .collect()
-    }
-
-    /// Destroys what holds data: refused until every namespace consents, which takes an apply but no upload.
-    async fn destroy_with_consent(&self, extra: &[&str]) {
-        let refused = self.workspace.destroy_expecting_error(extra).await;
-        refused.assert_says("force_destroy");
-        self.workspace
-            .write("consent_override.tf", &self.consent().await);
-        self.cloudflare.clear_calls();
-        self.apply(extra).await;
-        let written: Vec<Call> = self.cloudflare.calls();
-        let written: Vec<_> = written.iter().filter(|call| call.method != "GET").collect();
-        assert!(written.is_empty(), "consent is kept in state: {written:?}");
-        self.destroy(extra).await;
-    }
-
-    async fn destroy(&self, extra: &[&str]) {
-        self.workspace.destroy(extra).await;
-        let account = self.cloudflare.account();
-        assert!(account.scripts.is_empty());
-        assert!(account.namespaces.is_empty());
-        self.workspace.assert_nothing_left_behind();
-    }
-
-    /// An override file that gives every namespace of the example `force_destroy`.
-    async fn consent(&self) -> String {
-        let state = self.workspace.state_json().await;
-        let resources = &state["values"]["root_module"]["resources"];
-        let resources = resources.as_array().expect("the example was applied");
-        let namespaces = resources
-            .iter()
-            .filter(|it| it["type"] == "cloudflare_do_namespace");
-        namespaces
-            .map(|it| {
-                let name = it["name"].as_str().expect("a resource has a name");
-                format!(
-                    "resource \"cloudflare_do_namespace\" \"{name}\" {{ force_destroy = true }}\n"
-                )
-            })
-            .collect()
-    }
+/// An override file that gives every namespace of the example `force_destroy`.
+async fn consent(stage: &Stage) -> String {
+    let state = stage.workspace.state_json().await;
+    let resources = &state["values"]["root_module"]["resources"];
+    let resources = resources.as_array().expect("the example was applied");
+    let namespaces = resources
+        .iter()
+        .filter(|it| it["type"] == "cloudflare_do_namespace");
+    namespaces
+        .map(|it| {
+            let name = it["name"].as_str().expect("a resource has a name");
+            format!("resource \"cloudflare_do_namespace\" \"{name}\" {{ force_destroy = true }}\n")
+        })
+        .collect()
 }
 
 fn examples() -> PathBuf {
@@ -104,7 +57,7 @@ fn examples() -> PathBuf {
 fn every_example_is_applied_by_a_test() {
     for entry in fs::read_dir(examples()).expect("the examples are there") {
         let name = entry.expect("the examples are readable").file_name();
-        let test = format!("Stage::of({name:?})");
+        let test = format!("stage_of({name:?})");
         assert!(
             include_str!("examples.rs").contains(&test),
             "no test has {test}"
@@ -114,7 +67,7 @@ fn every_example_is_applied_by_a_test() {
 
 #[tokio::test]
 async fn minimal_keeps_one_count_for_each_room() {
-    let stage = Stage::of("minimal").await;
+    let stage = stage_of("minimal").await;
     let run = stage.apply(&[]).await;
     run.assert_says("2 added, 0 changed, 0 destroyed");
     run.assert_says("create chat-rooms: ChatRoom");
@@ -122,31 +75,31 @@ async fn minimal_keeps_one_count_for_each_room() {
     assert_eq!(stage.visitor.read("chat", "/lobby").await, "2");
     assert_eq!(stage.visitor.read("chat", "/garden").await, "1");
     assert_eq!(stage.uploads("chat").len(), 1);
-    stage.destroy_with_consent(&[]).await;
+    destroy_with_consent(&stage, &[]).await;
 }
 
 #[tokio::test]
 async fn minimal_is_destroyed_without_consent_while_it_holds_no_data() {
-    let stage = Stage::of("minimal").await;
+    let stage = stage_of("minimal").await;
     stage.apply(&[]).await;
-    stage.destroy(&[]).await;
+    destroy(&stage, &[]).await;
 }
 
 #[tokio::test]
 async fn sqlite_keeps_rows() {
-    let stage = Stage::of("sqlite").await;
+    let stage = stage_of("sqlite").await;
     stage.apply(&[]).await;
     assert_eq!(stage.visitor.read("users", "/?user=ada").await, "1");
     assert_eq!(stage.visitor.read("users", "/?user=ada").await, "2");
     assert_eq!(stage.visitor.read("users", "/?user=grace").await, "1");
     let account = stage.cloudflare.account();
     assert!(account.namespaces.iter().all(|it| it.sqlite));
-    stage.destroy_with_consent(&[]).await;
+    destroy_with_consent(&stage, &[]).await;
 }
 
 #[tokio::test]
 async fn production_plays_one_game_from_two_workers() {
-    let stage = Stage::of("production").await;
+    let stage = stage_of("production").await;
     stage.apply(&[]).await;
     assert_eq!(stage.visit("game-worker").await, "1");
     assert_eq!(stage.visit("lobby").await, "2");
@@ -155,21 +108,21 @@ async fn production_plays_one_game_from_two_workers() {
     let binding = &uploads.last().expect("it was uploaded")["bindings"][0];
     assert_eq!(binding["script_name"], "game-worker");
     assert_eq!(binding["environment"], "production");
-    stage.destroy_with_consent(&[]).await;
+    destroy_with_consent(&stage, &[]).await;
 }
 
 #[tokio::test]
 async fn bind_to_worker_greets_and_counts() {
-    let stage = Stage::of("bind-to-worker").await;
+    let stage = stage_of("bind-to-worker").await;
     stage.apply(&[]).await;
     assert_eq!(stage.visit("my-worker").await, "Hello, world! 1");
     assert_eq!(stage.visit("my-worker").await, "Hello, world! 2");
-    stage.destroy_with_consent(&[]).await;
+    destroy_with_consent(&stage, &[]).await;
 }
 
 #[tokio::test]
 async fn rename_is_one_line_of_the_plan_and_keeps_the_count() {
-    let stage = Stage::of("rename").await;
+    let stage = stage_of("rename").await;
     let renamed = &["-var", "class_name=MyCounter"];
     stage.apply(&[]).await;
     for count in ["1", "2", "3"] {
@@ -203,12 +156,12 @@ async fn rename_is_one_line_of_the_plan_and_keeps_the_count() {
     assert_eq!(account.namespaces.len(), 1);
     assert_eq!(account.namespaces[0].id, id);
     assert_eq!(account.namespaces[0].class, "MyCounter");
-    stage.destroy_with_consent(renamed).await;
+    destroy_with_consent(&stage, renamed).await;
 }
 
 #[tokio::test]
 async fn stable_id_change_is_a_replacement_and_refused_while_data_is_there() {
-    let stage = Stage::of("stable-id").await;
+    let stage = stage_of("stable-id").await;
     let changed = &["-var", "stable_id=visits"];
     stage.apply(&[]).await;
     assert_eq!(stage.visit("counter").await, "1");
@@ -224,17 +177,17 @@ async fn stable_id_change_is_a_replacement_and_refused_while_data_is_there() {
 
     stage.workspace.assert_plan_is_empty(&[]).await;
     assert_eq!(stage.visit("counter").await, "2");
-    stage.destroy_with_consent(&[]).await;
+    destroy_with_consent(&stage, &[]).await;
 }
 
 #[tokio::test]
 async fn cross_script_by_reexport_reaches_the_hosts_objects() {
-    share_one_counter(Stage::of("cross-script-reexport").await).await;
+    share_one_counter(stage_of("cross-script-reexport").await).await;
 }
 
 #[tokio::test]
 async fn cross_script_by_script_name_deploys_both_workers_in_parallel() {
-    share_one_counter(Stage::of("cross-script-script-name").await).await;
+    share_one_counter(stage_of("cross-script-script-name").await).await;
 }
 
 async fn share_one_counter(stage: Stage) {
@@ -243,5 +196,5 @@ async fn share_one_counter(stage: Stage) {
         assert_eq!(stage.visit(script).await, count);
     }
     assert_eq!(stage.cloudflare.account().namespaces.len(), 1);
-    stage.destroy_with_consent(&[]).await;
+    destroy_with_consent(&stage, &[]).await;
 }

@@ -1,120 +1,36 @@
 //! Every write of every flow, answered in every wrong way: applying again always ends where it was meant to, with all data.
 
-use acceptance_tests::cloudflare::{LocalCloudflare, Misbehaviour, Options};
-use acceptance_tests::install;
-use acceptance_tests::terraform::Workspace;
-use acceptance_tests::visitor::Visitor;
+use acceptance_tests::cloudflare::Misbehaviour;
+use acceptance_tests::stage::Stage;
 
-const CONFIGURATION: &str = r#"
-terraform {
-  required_providers {
-    cloudflare = {
-      source = "durable-objects/cloudflare"
+use super::counter::CHAT;
+
+/// Applies while something goes wrong, and again if that failed; sees that all is as it was meant to be.
+async fn converge(stage: &Stage, what: &str, arguments: &[&str]) {
+    let all: Vec<&str> = ["apply", "-auto-approve", "-input=false"]
+        .iter()
+        .chain(arguments)
+        .copied()
+        .collect();
+    let first = stage.workspace.run(&all).await;
+    first.assert_never_says("panic");
+    first.assert_never_says("bug in the provider");
+    stage.cloudflare.faults().clear();
+    if !first.status.success() {
+        let tainted = stage.workspace.plan(arguments).await;
+        tainted.assert_never_says("is tainted");
+        tainted.assert_never_says("must be replaced");
+        stage.workspace.apply(arguments).await;
+    } else if stage.workspace.plan_exit_code(arguments).await == Some(2) {
+        // A create that lacks its last step is a success with a warning; the next apply makes that step.
+        first.assert_says("Warning:");
+        first.assert_says("Run apply again to finish what is missing.");
+        stage.workspace.apply(arguments).await;
     }
-  }
-}
-
-provider "cloudflare" {
-  max_retries = 1
-}
-
-variable "name" {
-  default = "chat"
-}
-
-variable "class" {
-  default = "Room"
-}
-
-variable "greeting" {
-  default = "hello"
-}
-
-variable "consent" {
-  default = false
-}
-
-resource "cloudflare_do_namespace" "rooms" {
-  stable_id     = "rooms"
-  class_name    = var.class
-  force_destroy = var.consent
-}
-
-resource "cloudflare_worker" "chat" {
-  name               = var.name
-  compatibility_date = "2026-11-01"
-  workers_dev        = true
-  script = <<-JS
-    import { DurableObject } from "cloudflare:workers";
-    export class ${var.class} extends DurableObject {
-      async fetch() {
-        const count = ((await this.ctx.storage.get("count")) ?? 0) + 1;
-        await this.ctx.storage.put("count", count);
-        return new Response(`${var.greeting} $${count}`);
-      }
-    }
-    export default {
-      fetch(request, env) {
-        return env.ROOMS.get(env.ROOMS.idFromName("one")).fetch(request);
-      },
-    };
-  JS
-  bindings = {
-    ROOMS = cloudflare_do_namespace.rooms
-  }
-}
-"#;
-
-/// A Worker in a workspace of its own.
-struct Stage {
-    workspace: Workspace,
-    cloudflare: LocalCloudflare,
-    visitor: Visitor,
-}
-
-impl Stage {
-    async fn new() -> Self {
-        let core = install::core().await.expect("a core is there");
-        let workerd = install::workerd().await.expect("workerd is there");
-        let cloudflare = LocalCloudflare::start(Options::new(workerd)).await;
-        let cloudflare = cloudflare.expect("local Cloudflare starts");
-        let workspace = Workspace::new(&core, &cloudflare);
-        workspace.write("main.tf", CONFIGURATION);
-        let visitor = Visitor::new(&cloudflare);
-        Self {
-            workspace,
-            cloudflare,
-            visitor,
-        }
-    }
-
-    /// Applies while something goes wrong, and again if that failed; sees that all is as it was meant to be.
-    async fn converge(&self, what: &str, arguments: &[&str]) {
-        let all: Vec<&str> = ["apply", "-auto-approve", "-input=false"]
-            .iter()
-            .chain(arguments)
-            .copied()
-            .collect();
-        let first = self.workspace.run(&all).await;
-        first.assert_never_says("panic");
-        first.assert_never_says("bug in the provider");
-        self.cloudflare.faults().clear();
-        if !first.status.success() {
-            let tainted = self.workspace.plan(arguments).await;
-            tainted.assert_never_says("is tainted");
-            tainted.assert_never_says("must be replaced");
-            self.workspace.apply(arguments).await;
-        } else if self.workspace.plan_exit_code(arguments).await == Some(2) {
-            // A create that lacks its last step is a success with a warning; the next apply makes that step.
-            first.assert_says("Warning:");
-            first.assert_says("Run apply again to finish what is missing.");
-            self.workspace.apply(arguments).await;
-        }
-        self.workspace.assert_plan_is_empty(arguments).await;
-        let account = self.cloudflare.account();
-        assert_eq!(account.scripts.len(), 1, "{what}");
-        assert_eq!(account.namespaces.len(), 1, "{what}");
-    }
+    stage.workspace.assert_plan_is_empty(arguments).await;
+    let account = stage.cloudflare.account();
+    assert_eq!(account.scripts.len(), 1, "{what}");
+    assert_eq!(account.namespaces.len(), 1, "{what}");
 }
 
 fn misbehaviours(method: &str) -> Vec<Misbehaviour> {
@@ -148,11 +64,11 @@ async fn a_create_converges_whichever_answer_is_lost() {
         for misbehaviour in misbehaviours(method) {
             for times in TIMES {
                 let what = format!("{method} {path}: {misbehaviour:?} x {times}");
-                let stage = Stage::new().await;
+                let stage = Stage::with(CHAT).await;
                 stage
                     .cloudflare
                     .add_fault(misbehaviour.clone().times(times, method, path));
-                stage.converge(&what, &[]).await;
+                converge(&stage, &what, &[]).await;
                 assert_eq!(stage.visitor.read("chat", "/").await, "hello 1", "{what}");
             }
         }
@@ -161,7 +77,7 @@ async fn a_create_converges_whichever_answer_is_lost() {
 
 /// Makes one change again and again, each time with another answer lost, on a Worker that holds data.
 async fn change_again_and_again(writes: &[(&str, &str)], variable: &str, values: [&str; 2]) {
-    let stage = Stage::new().await;
+    let stage = Stage::with(CHAT).await;
     stage.workspace.apply(&[]).await;
     let id = stage.cloudflare.account().namespaces[0].id.clone();
     let (mut count, mut turn) = (0, 0);
@@ -174,9 +90,7 @@ async fn change_again_and_again(writes: &[(&str, &str)], variable: &str, values:
                 stage
                     .cloudflare
                     .add_fault(misbehaviour.clone().times(times, method, path));
-                stage
-                    .converge(&what, &["-var", &format!("{variable}={value}")])
-                    .await;
+                converge(&stage, &what, &["-var", &format!("{variable}={value}")]).await;
                 assert_eq!(stage.cloudflare.account().namespaces[0].id, id, "{what}");
                 count += 1;
                 let script = if variable == "name" { value } else { "chat" };
@@ -219,7 +133,7 @@ async fn a_renamed_worker_keeps_its_data_whichever_answer_is_lost() {
 
 #[tokio::test]
 async fn a_destroy_converges_whichever_answer_is_lost() {
-    let stage = Stage::new().await;
+    let stage = Stage::with(CHAT).await;
     let consent = &["-var", "consent=true"];
     for misbehaviour in misbehaviours("DELETE") {
         for times in TIMES {

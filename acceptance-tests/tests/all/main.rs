@@ -1,7 +1,9 @@
 //! Acceptance tests, in one binary: one thing to link, one runner.
 
+mod counter;
 mod driver;
 mod examples;
+mod interruption;
 mod local_cloudflare;
 mod lost_answers;
 #[cfg(unix)]

@@ -66,11 +66,9 @@ impl Resource for Worker {
     }
 
     fn seen(&self, state: &Value) {
-        if let (Some(name), Some(account)) =
-            (state.get("name").as_str(), state.get("account_id").as_str())
-        {
-            self.session
-                .saw(AccountId::new(account), ScriptName::from_api(name));
+        let text = |attribute: &str| state.get(attribute).as_str();
+        if let (Some(account), Some(worker_id)) = (text("account_id"), text("worker_id")) {
+            self.session.saw(AccountId::new(account), worker_id);
         }
     }
 

@@ -448,9 +448,6 @@ impl Draft<'_> {
             self.judge_replacement().await;
             return Some(absent);
         }
-        if self.creates && self.worker.session.has_seen(&account, name) {
-            return Some(absent); // The create half of replacing a tainted Worker; checked at apply.
-        }
         let cannot_see =
             |error| diagnose::error(format!("Cannot see whether Worker {name} exists"), &error);
         let scripts = match client.listings().scripts(&account).await {
@@ -463,6 +460,10 @@ impl Draft<'_> {
         let Some(found) = scripts.iter().find(|listed| listed.name == *name) else {
             return Some(absent);
         };
+        let is_in_state = |id: &String| self.worker.session.has_seen(&account, id);
+        if self.creates && found.worker_id.as_ref().is_some_and(is_in_state) {
+            return Some(absent); // The create half of replacing a tainted Worker; checked at apply.
+        }
         if renames {
             if found.worker_id.is_some()
                 && found.worker_id.as_deref() == self.prior_text("worker_id")

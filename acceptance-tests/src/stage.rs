@@ -1,0 +1,100 @@
+//! A scenario's stage: a workspace of a core, on a local Cloudflare of its own, with somebody who visits what is deployed.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::cloudflare::{Call, LocalCloudflare, Options};
+use crate::install;
+use crate::terraform::{Run, Workspace};
+use crate::visitor::Visitor;
+
+/// One scenario's own world.
+pub struct Stage {
+    /// Where the core runs.
+    pub workspace: Workspace,
+    /// What it talks to.
+    pub cloudflare: LocalCloudflare,
+    /// Who calls the deployed Workers.
+    pub visitor: Visitor,
+}
+
+impl Stage {
+    /// An empty workspace.
+    ///
+    /// # Panics
+    /// When a tool is missing; the message says how to install it.
+    pub async fn empty() -> Self {
+        let core = install::core().await.expect("a core is there");
+        let workerd = install::workerd().await.expect("workerd is there");
+        let cloudflare = LocalCloudflare::start(Options::new(workerd)).await;
+        let cloudflare = cloudflare.expect("local Cloudflare starts");
+        let workspace = Workspace::new(&core, &cloudflare);
+        let visitor = Visitor::new(&cloudflare);
+        Self {
+            workspace,
+            cloudflare,
+            visitor,
+        }
+    }
+
+    /// A workspace with a copy of a root module.
+    pub async fn of(module: &Path) -> Self {
+        let stage = Self::empty().await;
+        stage.workspace.copy_from(module);
+        stage
+    }
+
+    /// A workspace whose `main.tf` requires the provider, and has this besides.
+    pub async fn with(configuration: &str) -> Self {
+        const PROVIDER: &str = "terraform {\n  required_providers {\n    cloudflare = {\n      source = \
+            \"durable-objects/cloudflare\"\n    }\n  }\n}\n";
+        let stage = Self::empty().await;
+        stage
+            .workspace
+            .write("main.tf", &format!("{PROVIDER}{configuration}"));
+        stage
+    }
+
+    /// Applies, and sees that there is nothing left to do, before and after what is there was read again.
+    pub async fn apply(&self, extra: &[&str]) -> Run {
+        let run = self.workspace.apply(extra).await;
+        self.workspace.assert_plan_is_empty(extra).await;
+        self.workspace.refresh(extra).await;
+        self.workspace.assert_plan_is_empty(extra).await;
+        run
+    }
+
+    /// What a Worker answers to a visit.
+    pub async fn visit(&self, script: &str) -> String {
+        self.visitor.read(script, "/").await
+    }
+
+    /// The calls since the last `clear_calls` that were not reads.
+    pub fn writes(&self) -> Vec<Call> {
+        let calls = self.cloudflare.calls().into_iter();
+        calls.filter(|call| call.method != "GET").collect()
+    }
+
+    /// The `metadata` of every upload of a script so far.
+    pub fn uploads(&self, script: &str) -> Vec<Value> {
+        let path = format!("/workers/scripts/{script}");
+        let calls = self.cloudflare.calls().into_iter();
+        calls
+            .filter(|call| call.method == "PUT" && call.path.ends_with(&path))
+            .filter_map(|call| call.metadata)
+            .collect()
+    }
+
+    /// The ids of all namespaces, by `<script>/<class>`, in order.
+    pub fn namespaces(&self) -> Vec<(String, String)> {
+        let account = self.cloudflare.account();
+        let mut all: Vec<_> = account
+            .namespaces
+            .iter()
+            .map(|it| (format!("{}/{}", it.script, it.class), it.id.clone()))
+            .collect();
+        all.sort();
+        all
+    }
+}
