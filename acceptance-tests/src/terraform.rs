@@ -291,7 +291,12 @@ impl Workspace {
         let mut command = Command::new(&self.core);
         self.environment_of(&mut command);
         if let Some((subcommand, rest)) = arguments.split_first() {
-            command.arg(subcommand).arg("-no-color").args(rest);
+            command.arg(subcommand);
+            // `state` has subcommands of its own, and they print no colours.
+            if *subcommand != "state" {
+                command.arg("-no-color");
+            }
+            command.args(rest);
         }
         command
             .current_dir(self.path())

@@ -1,8 +1,10 @@
 //! Acceptance tests, in one binary: one thing to link, one runner.
 
+mod adoption;
 mod counter;
 mod driver;
 mod examples;
+mod gate;
 mod interruption;
 mod local_cloudflare;
 mod lost_answers;

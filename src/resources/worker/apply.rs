@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::code::{self, Code, Modules};
 use super::foreign::{self, Foreign};
+use super::gate::{self, Cause};
 use super::hosting;
 use super::identity::{self, Intent, Planned, Private};
 use super::outcome::{Facts, bound_ids, state_after};
@@ -129,6 +130,7 @@ impl Apply<'_> {
             unfinished: false,
             claims: identity::read_claims(&self.planned.claims),
         };
+        self.guard_data().await?;
         if self.planned.upload {
             self.upload(standing.as_ref(), code.as_ref(), &ours).await?;
         } else if let Some(standing) = &standing {
@@ -201,6 +203,23 @@ impl Apply<'_> {
             former: self.request.prior.get("name").as_str(),
             namespaces: &self.planned.started_from,
         }
+    }
+
+    /// Looks once more, right before the first write, into the namespaces that it deletes.
+    async fn guard_data(&self) -> Result<(), Diagnostic> {
+        let (account, deletes) = (&self.account, &self.planned.deletes);
+        let verdict = gate::judge(
+            &self.stoppable,
+            account,
+            self.name.as_str(),
+            deletes,
+            Cause::Dropped,
+        );
+        let refusal = verdict
+            .await
+            .into_iter()
+            .find(|it| it.severity == Severity::Error);
+        refusal.map_or(Ok(()), Err)
     }
 
     /// All script tags for the live Worker, with a warning for what found no room.

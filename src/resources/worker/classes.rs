@@ -117,7 +117,11 @@ impl Classes<'_> {
             && let (Some(client), Some(account)) = (self.client, self.account.clone())
         {
             match evidence(client, &account, &situation).await {
-                Ok((namespaces, gone, tags)) => {
+                Ok((mut namespaces, gone, tags)) => {
+                    if self.prior.is_null() {
+                        // What a Worker of this name owns goes with it before this one is created.
+                        namespaces.retain(|namespace| namespace.script.as_ref() != Some(&own));
+                    }
                     situation.evidence.namespaces = Some(namespaces);
                     situation.evidence.gone = gone;
                     situation.evidence.tags = tags;

@@ -29,7 +29,6 @@ use self::element::Phase;
 use self::identity::Private;
 use super::session::{NoClient, Session};
 use crate::cloudflare::AccountId;
-use crate::durable::ScriptName;
 use crate::tf::{
     ApplyRequest, ApplyResponse, Diagnostic, Diagnostics, Imported, PlanRequest, PlanResponse,
     ReadRequest, ReadResponse, Resource, Schema, Value,

@@ -1,0 +1,303 @@
+//! Workers that another tool deployed: imported or adopted without an upload, and without losing anything.
+
+use acceptance_tests::stage::Stage;
+use serde_json::json;
+
+use super::counter::{OTHER, metadata, upload, upload_as_another_tool};
+
+/// What fits the Worker of `upload_as_another_tool`.
+const MATCHING: &str = r#"
+variable "adopt" {
+  type    = bool
+  default = null
+}
+
+resource "cloudflare_do_namespace" "rooms" {
+  stable_id  = "chat-rooms"
+  class_name = "Room"
+}
+
+resource "cloudflare_worker" "chat" {
+  name                = "chat"
+  adopt               = var.adopt
+  compatibility_date  = "2026-10-01"
+  compatibility_flags = ["nodejs_compat"]
+  modules = {
+    "index.js" = { content_file = "${path.module}/index.js" }
+  }
+  vars = {
+    GREETING = "hi"
+  }
+  bindings = {
+    ROOMS = cloudflare_do_namespace.rooms
+  }
+}
+"#;
+
+/// The Worker is deployed and holds data; the configuration fits it.
+async fn deployed(configuration: &str) -> Stage {
+    let stage = Stage::with(configuration).await;
+    stage.workspace.write("index.js", OTHER);
+    upload_as_another_tool(&stage, "chat").await;
+    assert_eq!(stage.visit("chat").await, "other 1");
+    stage.cloudflare.clear_calls();
+    stage
+}
+
+/// Nothing but our tag was written, and what the other tool set is still there.
+async fn assert_only_our_tag_was_written(stage: &Stage) {
+    let writes = stage.writes();
+    assert_eq!(writes.len(), 1, "{writes:?}");
+    assert!(writes[0].path.ends_with("/script-settings"), "{writes:?}");
+    assert_eq!(stage.visit("chat").await, "other 2");
+    let account = stage.cloudflare.account();
+    let script = &account.scripts["chat"];
+    assert_eq!(script.migration_tag.as_deref(), Some("v3"));
+    assert!(script.settings.tags.contains(&"team:x".to_owned()));
+    let names: Vec<&str> = script.bindings.iter().map(|it| it.name.as_str()).collect();
+    assert!(
+        names.contains(&"SECRET") && names.contains(&"AI"),
+        "{names:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_import_block_takes_a_worker_over_without_an_upload() {
+    for id in ["chat", "ACCOUNT/chat"] {
+        let stage = deployed(MATCHING).await;
+        let id = id.replace("ACCOUNT", stage.cloudflare.account_id());
+        let block = format!("import {{\n  to = cloudflare_worker.chat\n  id = {id:?}\n}}\n");
+        stage.workspace.write("import.tf", &block);
+        let plan = stage.workspace.plan(&[]).await;
+        plan.assert_says("1 to import, 1 to add, 1 to change, 0 to destroy");
+        plan.assert_says("adopt chat-rooms: Room (data kept)");
+        stage.apply(&[]).await;
+        assert_only_our_tag_was_written(&stage).await;
+    }
+}
+
+#[tokio::test]
+async fn the_import_command_takes_a_worker_over_without_an_upload() {
+    let stage = deployed(MATCHING).await;
+    stage
+        .workspace
+        .import("cloudflare_worker.chat", "chat")
+        .await;
+    stage.apply(&[]).await;
+    assert_only_our_tag_was_written(&stage).await;
+}
+
+#[tokio::test]
+async fn adoption_needs_consent_and_uploads_nothing_that_is_there() {
+    let stage = deployed(MATCHING).await;
+    let refused = stage.workspace.plan_expecting_error(&[]).await;
+    refused.assert_says("Worker chat exists already");
+    refused.assert_says("to = cloudflare_worker.<name of this resource>");
+    refused.assert_says("adopt = true");
+    assert_eq!(stage.writes(), []);
+
+    let adopt = &["-var", "adopt=true"];
+    let run = stage.apply(adopt).await;
+    run.assert_says("Nothing will be uploaded.");
+    run.assert_says("adopt chat-rooms: Room (data kept)");
+    assert_only_our_tag_was_written(&stage).await;
+}
+
+#[tokio::test]
+async fn what_no_attribute_can_say_survives_every_later_upload() {
+    let stage = deployed(MATCHING).await;
+    stage.apply(&["-var", "adopt=true"]).await;
+    stage.cloudflare.clear_calls();
+    stage
+        .workspace
+        .write("index.js", &OTHER.replace("other", "ours"));
+    stage.apply(&["-var", "adopt=true"]).await;
+    assert_eq!(stage.visit("chat").await, "ours 2");
+    let uploads = stage.uploads("chat");
+    assert_eq!(uploads.len(), 1);
+    assert_eq!(uploads[0]["observability"], json!({"enabled": true}));
+    assert_eq!(uploads[0]["logpush"], json!(true));
+    assert_eq!(uploads[0]["placement"], json!({"mode": "smart"}));
+    assert!(uploads[0].get("migrations").is_none());
+    let account = stage.cloudflare.account();
+    let script = &account.scripts["chat"];
+    let names: Vec<&str> = script.bindings.iter().map(|it| it.name.as_str()).collect();
+    for name in ["ROOMS", "GREETING", "SECRET", "AI"] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    assert!(script.settings.tags.contains(&"team:x".to_owned()));
+}
+
+#[tokio::test]
+async fn a_class_is_taken_over_under_another_name() {
+    let renamed = MATCHING.replace(
+        "class_name = \"Room\"",
+        "class_name = \"Lounge\"\n  previous_class_name = \"Room\"",
+    );
+    let stage = deployed(&renamed).await;
+    stage
+        .workspace
+        .write("index.js", &OTHER.replace("class Room", "class Lounge"));
+    let id = stage.namespaces()[0].1.clone();
+    let run = stage.apply(&["-var", "adopt=true"]).await;
+    run.assert_says("adopt chat-rooms: Room -> Lounge (data kept)");
+    assert_eq!(stage.namespaces(), [("chat/Lounge".to_owned(), id)]);
+    assert_eq!(stage.visit("chat").await, "other 2");
+}
+
+#[tokio::test]
+async fn an_unclaimed_class_is_never_left_beside_a_new_one() {
+    let other = MATCHING.replace("class_name = \"Room\"", "class_name = \"Lounge\"");
+    let stage = deployed(&other).await;
+    stage
+        .workspace
+        .write("index.js", &OTHER.replace("class Room", "class Lounge"));
+    let refused = stage
+        .workspace
+        .plan_expecting_error(&["-var", "adopt=true"])
+        .await;
+    refused.assert_says("previous_class_name");
+    assert_eq!(stage.writes(), []);
+}
+
+#[tokio::test]
+async fn alchemys_tags_give_the_stable_ids() {
+    for tag in ["alchemy:do:chat-rooms:ROOMS", "alchemy:dos:chat-rooms=Room"] {
+        let stage = Stage::with(MATCHING).await;
+        stage.workspace.write("index.js", OTHER);
+        let mut metadata = metadata();
+        metadata["tags"] = json!([tag]);
+        upload(&stage, "chat", &metadata).await;
+        stage
+            .workspace
+            .import("cloudflare_worker.chat", "chat")
+            .await;
+        let state = stage.workspace.resource("cloudflare_worker.chat").await;
+        assert_eq!(
+            state["durable_object_namespaces"]["chat-rooms"]["class_name"], "Room",
+            "{tag}"
+        );
+        stage.apply(&[]).await;
+        let account = stage.cloudflare.account();
+        assert!(
+            account.scripts["chat"]
+                .settings
+                .tags
+                .contains(&tag.to_owned())
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_is_imported_by_every_form_of_its_id() {
+    let stage = deployed(MATCHING).await;
+    let (account, id) = (
+        stage.cloudflare.account_id().to_owned(),
+        stage.namespaces()[0].1.clone(),
+    );
+    for form in [
+        "chat/Room".to_owned(),
+        format!("{account}/chat/Room"),
+        id.clone(),
+        format!("{account}/{id}"),
+    ] {
+        stage
+            .workspace
+            .import("cloudflare_do_namespace.rooms", &form)
+            .await;
+        let state = stage
+            .workspace
+            .resource("cloudflare_do_namespace.rooms")
+            .await;
+        assert_eq!(state["stable_id"], "Room", "a provisional one");
+        stage
+            .workspace
+            .run(&["state", "rm", "cloudflare_do_namespace.rooms"])
+            .await;
+    }
+    stage
+        .workspace
+        .import("cloudflare_do_namespace.rooms", "chat/Room")
+        .await;
+    stage
+        .workspace
+        .import("cloudflare_worker.chat", "chat")
+        .await;
+    let plan = stage.workspace.plan(&[]).await;
+    plan.assert_says("0 to add, 2 to change, 0 to destroy");
+    stage.apply(&[]).await;
+    assert_only_our_tag_was_written(&stage).await;
+}
+
+#[tokio::test]
+async fn an_id_that_names_nothing_is_a_clear_error() {
+    let stage = deployed(MATCHING).await;
+    for (address, id, says) in [
+        (
+            "cloudflare_worker.chat",
+            "a/b/c",
+            "neither `<name>` nor `<account_id>/<name>`",
+        ),
+        (
+            "cloudflare_worker.chat",
+            "missing",
+            "non-existent remote object",
+        ),
+        (
+            "cloudflare_do_namespace.rooms",
+            "chat",
+            "`<script_name>/<class_name>`",
+        ),
+        (
+            "cloudflare_do_namespace.rooms",
+            "chat/Missing",
+            "lists no such Durable Object namespace",
+        ),
+    ] {
+        let run = stage.workspace.run(&["import", address, id]).await;
+        assert!(!run.status.success(), "{run}");
+        run.assert_says(says);
+    }
+}
+
+#[tokio::test]
+async fn a_renamed_worker_keeps_everything_but_its_address() {
+    let stage = deployed(MATCHING).await;
+    stage.apply(&["-var", "adopt=true"]).await;
+    upload_as_another_tool(&stage, "taken").await;
+    let before = stage.namespaces()[0].1.clone();
+    stage.cloudflare.clear_calls();
+
+    stage.workspace.edit(
+        "main.tf",
+        "name                = \"chat\"",
+        "name                = \"taken\"",
+    );
+    let refused = stage
+        .workspace
+        .plan_expecting_error(&["-var", "adopt=true"])
+        .await;
+    refused.assert_says("A Worker of the new name exists");
+    assert_eq!(stage.writes(), []);
+
+    stage.workspace.edit(
+        "main.tf",
+        "name                = \"taken\"",
+        "name                = \"talk\"",
+    );
+    let plan = stage.workspace.plan(&["-var", "adopt=true"]).await;
+    plan.assert_says("Worker will be renamed");
+    plan.assert_says("1 to change, 0 to destroy");
+    stage.apply(&["-var", "adopt=true"]).await;
+    assert!(
+        stage.writes().iter().all(|call| call.method == "PATCH"),
+        "{:?}",
+        stage.writes()
+    );
+    assert_eq!(stage.visit("talk").await, "other 2");
+    let namespaces = stage.namespaces();
+    assert!(
+        namespaces.contains(&("talk/Room".to_owned(), before)),
+        "{namespaces:?}"
+    );
+}
