@@ -42,7 +42,7 @@ impl Visitor {
         let answer = self.get(script, path).await;
         let (status, text) =
             answer.unwrap_or_else(|error| panic!("`{script}` does not answer: {error}"));
-        assert_eq!(status, 200, "`{script}` answers: {text}");
+        assert_eq!(status, 200, "`{script}` answers {path} with: {text}");
         text.trim_end().to_owned()
     }
 }

@@ -1,6 +1,8 @@
 //! Acceptance tests, in one binary: one thing to link, one runner.
 
 mod adoption;
+mod bad_input;
+mod bindings;
 mod counter;
 mod driver;
 mod examples;
@@ -10,4 +12,6 @@ mod local_cloudflare;
 mod lost_answers;
 #[cfg(unix)]
 mod plugin;
+mod provider_block;
 mod runtime;
+mod unknown;

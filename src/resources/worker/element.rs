@@ -91,8 +91,8 @@ pub enum Home {
     HereByClass,
     /// In another Worker.
     There(ScriptName),
-    /// Wherever the namespace of this id is.
-    ById(NamespaceId),
+    /// Wherever the namespace of its id is.
+    ById,
     /// Not decided yet.
     Unknown,
 }
@@ -181,10 +181,8 @@ impl DurableObject {
             (Attr::Unknown, _) => Home::Unknown,
             (Attr::Known(_), Attr::Unknown) => Home::Unknown,
             (Attr::Known(script), Attr::Known(own)) if script != own => Home::There(script.clone()),
-            (Attr::Null, _) if self.namespace_id.known().is_some() => self
-                .namespace_id
-                .known()
-                .map_or(Home::Unknown, |id| Home::ById(id.clone())),
+            // An id that is only known later is an id all the same.
+            (Attr::Null, _) if !self.namespace_id.is_null() => Home::ById,
             _ => match &self.stable_id {
                 Attr::Unknown => Home::Unknown,
                 Attr::Known(stable_id) => Home::Here(stable_id.clone()),
@@ -378,7 +376,7 @@ pub fn wire(name: &str, value: &Value, own: &ScriptName) -> Option<Binding> {
                         environment,
                     }
                 }
-                Home::There(_) | Home::ById(_) => Binding::DurableObjectNamespace {
+                Home::There(_) | Home::ById => Binding::DurableObjectNamespace {
                     name,
                     class_name: None,
                     script_name: None,
@@ -436,7 +434,7 @@ pub fn essence(value: &Value, own: &Attr<ScriptName>) -> Option<Vec<(&'static st
         Element::DurableObject(object) => match object.home(own) {
             Home::Unknown => return None,
             Home::Here(_) | Home::HereByClass => vec!["class_name"],
-            Home::ById(_) => vec!["namespace_id"],
+            Home::ById => vec!["namespace_id"],
             Home::There(_) if object.class_name.is_null() => vec!["namespace_id"],
             Home::There(_) => vec!["class_name", "script_name", "environment"],
         },

@@ -133,8 +133,7 @@ pub fn placements(config: &Value, own: &Attr<ScriptName>) -> Option<Vec<Placemen
                 Some(Element::Unknown) => return None,
                 Some(Element::DurableObject(object)) => {
                     let home = object.home(own);
-                    if home == Home::Unknown
-                        || (object.undecided() && !matches!(home, Home::ById(_)))
+                    if home == Home::Unknown || (object.undecided() && !matches!(home, Home::ById))
                     {
                         return None;
                     }

@@ -692,7 +692,7 @@ fn fill_element(
                         .find(|entry| Some(&entry.class) == object.class_name.known())
                         .and_then(|entry| entry.namespace_id.clone()),
                     Home::There(_) => None,
-                    Home::ById(_) | Home::Unknown => None,
+                    Home::ById | Home::Unknown => None,
                 };
                 let kept = match home {
                     // The same class of the same Worker, bound before under the same name.
