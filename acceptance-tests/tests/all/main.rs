@@ -13,5 +13,6 @@ mod lost_answers;
 #[cfg(unix)]
 mod plugin;
 mod provider_block;
+mod recovery;
 mod runtime;
 mod unknown;
