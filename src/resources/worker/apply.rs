@@ -395,11 +395,6 @@ impl Apply<'_> {
 
     /// The Worker after an upload that has landed. Listings lag, so it is looked for more than once.
     async fn landed(&mut self) -> Result<Service, Diagnostic> {
-        if self.creates {
-            self.worker
-                .session
-                .created(self.account.clone(), self.name.clone());
-        }
         // From here on a failure must not lose the Worker.
         self.committed = true;
         self.reach();
