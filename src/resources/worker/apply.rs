@@ -127,8 +127,7 @@ impl Apply<'_> {
         let ours = OurTag {
             mark: self.private.mark.clone().unwrap_or_default(),
             content_hash,
-            // Until the end of a create its tag says so: only such a Worker is an interrupted attempt that may be gone on with.
-            unfinished: self.creates && self.planned.upload && self.planned.intent != Intent::Adopt,
+            unfinished: false,
             claims: identity::read_claims(&self.planned.claims),
         };
         self.guard_data().await?;
@@ -138,37 +137,8 @@ impl Apply<'_> {
             self.write_tag(standing, &ours).await?;
             self.commit(standing.service.clone());
         }
-        let outcome = self.complete().await;
-        // What is missing now is in no danger: the Worker comes into state either way, unless the core is gone.
-        if ours.unfinished && !self.request.stop.is_cancelled() {
-            self.write_finished(ours).await;
-        }
-        outcome
-    }
-
-    /// What follows the upload.
-    async fn complete(&mut self) -> Result<(), Diagnostic> {
         self.enable_subdomain().await?;
         self.read_back().await
-    }
-
-    /// Takes the mark of an unfinished create away. Nothing the user configured hangs on it, so a failure is left to the next write.
-    async fn write_finished(&mut self, ours: OurTag) {
-        let live = self.facts.service.as_ref().map(|it| it.tags.as_slice());
-        let foreign = identity::decode(live.unwrap_or_default()).foreign;
-        let finished = OurTag {
-            unfinished: false,
-            ..ours
-        };
-        let settings = ScriptSettings {
-            tags: Some(identity::all_tags(&foreign, &finished).0),
-        };
-        let written = self
-            .client
-            .patch_script_settings(&self.account, &self.name, &settings)
-            .await;
-        drop(written);
-        self.client.listings().invalidate(&self.account);
     }
 
     /// The answer, from how far this came.

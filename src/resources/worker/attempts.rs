@@ -19,7 +19,7 @@ pub fn intent_for_existing(
     }
     let ours = identity::decode(tags).ours?;
     let same_code = content_sha256.is_some() && ours.content_hash.as_deref() == content_sha256;
-    (ours.unfinished && same_code).then_some(Intent::Resume)
+    same_code.then_some(Intent::Resume)
 }
 
 /// What to say of a Worker that is in the way.
@@ -50,9 +50,8 @@ mod tests {
     use super::*;
     use crate::durable::tag::OurTag;
 
-    fn tags(hash: &str, unfinished: bool) -> Vec<String> {
+    fn tags(hash: &str) -> Vec<String> {
         let ours = OurTag {
-            unfinished,
             mark: "m".into(),
             content_hash: Some(hash.into()),
             ..OurTag::default()
@@ -61,23 +60,13 @@ mod tests {
     }
 
     #[test]
-    fn only_our_own_unfinished_attempt_with_the_same_code_is_resumed() {
+    fn only_our_own_attempt_with_the_same_code_is_resumed() {
         assert_eq!(
-            intent_for_existing(&tags("abc", true), Some("abc"), None),
+            intent_for_existing(&tags("abc"), Some("abc"), None),
             Some(Intent::Resume)
         );
-        assert_eq!(
-            intent_for_existing(&tags("abc", true), Some("abd"), None),
-            None
-        );
-        assert_eq!(
-            intent_for_existing(&tags("abc", true), None, Some(false)),
-            None
-        );
-        assert_eq!(
-            intent_for_existing(&tags("abc", false), Some("abc"), None),
-            None
-        );
+        assert_eq!(intent_for_existing(&tags("abc"), Some("abd"), None), None);
+        assert_eq!(intent_for_existing(&tags("abc"), None, Some(false)), None);
         assert_eq!(
             intent_for_existing(&["team:x".to_owned()], Some("abc"), None),
             None
@@ -87,7 +76,7 @@ mod tests {
     #[test]
     fn adoption_wins_over_resuming() {
         assert_eq!(
-            intent_for_existing(&tags("abc", true), Some("abc"), Some(true)),
+            intent_for_existing(&tags("abc"), Some("abc"), Some(true)),
             Some(Intent::Adopt)
         );
         assert_eq!(
