@@ -21,6 +21,8 @@ const ATTEMPTS: usize = 3;
 /// How long a target of a binding that was just created may take to be found.
 const TARGET_PAUSE: Duration = Duration::from_secs(2);
 const TARGET_LOOKS: usize = 5;
+/// How long other Workers may take to let go of a class that is deleted: the same run may be about to change them.
+const RELEASE_LOOKS: usize = 60;
 
 /// How often, and how far apart, a listing that differs from what was planned for is asked again.
 const SETTLING_LOOKS: usize = 4;
@@ -208,7 +210,7 @@ impl Uploader<'_> {
         parts: &Parts<'_>,
         mut migration: Option<Migration>,
     ) -> Result<Uploaded, Failed> {
-        let (mut lost, mut missing, mut tag_moved) = (0, 0, false);
+        let (mut lost, mut missing, mut bound, mut tag_moved) = (0, 0, 0, false);
         loop {
             let metadata = parts.metadata(migration.as_ref());
             let outcome = match &parts.code {
@@ -253,6 +255,13 @@ impl Uploader<'_> {
                         Happened::Nothing => return Err(Failed::Refused(error.clone())),
                         Happened::SomethingElse(text) => return Err(Failed::Unclear(text)),
                     }
+                }
+                (ApiError::ClassStillBound(_), _) if bound + 1 < RELEASE_LOOKS => {
+                    bound += 1;
+                    self.stoppable
+                        .wait("wait for other Workers to let go", TARGET_PAUSE)
+                        .await
+                        .map_err(Failed::Refused)?;
                 }
                 (ApiError::BindingTarget(_), _) if missing + 1 < TARGET_LOOKS => {
                     missing += 1;
