@@ -4,6 +4,7 @@ mod adoption;
 mod bad_input;
 mod bindings;
 mod counter;
+mod documentation;
 mod driver;
 mod examples;
 mod gate;

@@ -174,6 +174,11 @@ fn a_move_notes_where_it_came_from() {
     plans(&here, &moved, &[("transferred_from", Value::Null)]);
     plans(&there, &moved, &[("transferred_from", "old".into())]);
     plans(&there, &config(&[]), &[("transferred_from", "old".into())]);
+    plans(
+        &there,
+        &config(&[("script_name", Value::Unknown)]),
+        &[("transferred_from", Value::Unknown)],
+    );
     let after = planned(&there, &moved, &[]).planned;
     plans(&after, &moved, &[("transferred_from", "old".into())]);
     let cleared = config(&[
