@@ -135,7 +135,12 @@ resource "cloudflare_do_namespace" "mine" {
     );
     stage.apply(&[]).await;
     assert_eq!(stage.uploads("all").len(), 1);
-    assert_eq!(read("/SECRET").await, "undefined");
+    assert_eq!(
+        read("/SECRET").await,
+        "undefined",
+        "{:?}",
+        stage.uploads("all")
+    );
 }
 
 #[tokio::test]

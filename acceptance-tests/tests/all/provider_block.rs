@@ -153,23 +153,6 @@ async fn a_token_is_in_no_plan_and_no_state() {
 }
 
 #[tokio::test]
-async fn another_account_means_another_worker() {
-    let stage = Stage::with(CHAT).await;
-    stage.apply(&[]).await;
-    stage.cloudflare.clear_calls();
-    let other = "0123456789abcdef0123456789abcdef";
-    stage.workspace.edit(
-        "main.tf",
-        "  workers_dev        = true",
-        &format!("  workers_dev        = true\n  account_id = {other:?}"),
-    );
-    let run = stage.workspace.run(&["plan"]).await;
-    assert!(!run.says("bug in the provider"), "{run}");
-    run.assert_says("forces replacement");
-    assert_eq!(stage.writes(), []);
-}
-
-#[tokio::test]
 async fn an_aliased_block_has_settings_of_its_own() {
     let stage = without_environment(
         &with_block(""),
