@@ -301,7 +301,11 @@ async fn settings_change_without_code_and_never_show_secrets() {
         .upload("w", code, json!({"bindings": bindings, "tags": ["a"]}))
         .await;
     assert_eq!(bench.call("w").await, "hello,hidden");
-    let settings = json!({"bindings": [{"name": "TEXT", "type": "plain_text", "text": "bye"}]});
+    // Bindings are given as a whole, and only what inherits a secret can repeat it.
+    let settings = json!({"bindings": [
+        {"name": "TEXT", "type": "plain_text", "text": "bye"},
+        {"name": "SECRET", "type": "inherit"},
+    ]});
     let form = reqwest::multipart::Form::new().text("settings", settings.to_string());
     let (status, body) = bench
         .send(
