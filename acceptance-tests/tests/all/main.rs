@@ -4,6 +4,7 @@ mod adoption;
 mod bad_input;
 mod bindings;
 mod counter;
+mod docs;
 mod driver;
 mod examples;
 mod gate;
