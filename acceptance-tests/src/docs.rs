@@ -1,170 +1,126 @@
-//! The registry's pages in `docs/`, written from the provider's schemas and the examples, so that they cannot drift from either.
+//! The reference documentation, from the provider's schemas and the examples.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use terraform_provider_cloudflare::provider::provider;
 use terraform_provider_cloudflare::tf::{Attribute, Kind, Mode, Nesting, Schema, Type};
 
-const IMPORT_NAMESPACE: &str = "By the Worker that hosts it and the class, or by Cloudflare's id of it; the account may stand \
-    before either:\n\n```shell\nterraform import cloudflare_do_namespace.rooms chat/ChatRoom\n\
-    terraform import cloudflare_do_namespace.rooms <namespace_id>\n\
-    terraform import cloudflare_do_namespace.rooms <account_id>/chat/ChatRoom\n```\n";
-
-const IMPORT_WORKER: &str = "By name; the account may stand before it:\n\n```shell\n\
-    terraform import cloudflare_worker.chat chat\n\
-    terraform import cloudflare_worker.chat <account_id>/chat\n```\n\n\
-    The same ids work in an `import` block.\n";
-
-/// One file of the documentation.
-#[derive(Debug)]
+/// One page: its path below the repository, and its text.
 pub struct Page {
-    /// Where it belongs, from the root of the repository.
+    /// `docs/…`.
     pub path: PathBuf,
     /// Markdown.
     pub text: String,
 }
 
-/// Every page.
+/// The root of the repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Every page, made anew.
 ///
 /// # Errors
-/// If an example cannot be read.
-pub fn pages() -> Result<Vec<Page>, io::Error> {
+/// When an example cannot be read.
+pub fn pages() -> std::io::Result<Vec<Page>> {
     let provider = provider();
-    let mut index = Page::new("index", "Cloudflare Provider", provider.schema());
-    index.examples(&["minimal"])?;
-    index.schema(provider.schema());
-    let mut pages = vec![index];
+    let mut pages = vec![Page {
+        path: "docs/index.md".into(),
+        text: page("cloudflare Provider", provider.schema(), "minimal", "")?,
+    }];
     for resource in provider.resources() {
         let name = resource.type_name();
-        let short = name.trim_start_matches("cloudflare_");
-        let schema = resource.schema();
-        let mut page = Page::new(
-            &format!("resources/{short}"),
-            &format!("{name} (Resource)"),
-            schema,
-        );
-        let (examples, import): (&[&str], _) = match short {
-            "worker" => (
-                &["bind-to-worker", "cross-script-script-name"],
-                IMPORT_WORKER,
+        let (example, import) = match name {
+            "cloudflare_do_namespace" => (
+                "rename",
+                "## Import\n\n```sh\nterraform import cloudflare_do_namespace.rooms <script_name>/<class_name>\nterraform import \
+                 cloudflare_do_namespace.rooms <namespace id>\n```\n\nEither may follow `<account_id>/`.\n",
             ),
-            _ => (&["minimal", "rename", "production"], IMPORT_NAMESPACE),
+            _ => (
+                "bind-to-worker",
+                "## Import\n\n```sh\nterraform import cloudflare_worker.api <name>\nterraform import cloudflare_worker.api \
+                 <account_id>/<name>\n```\n\nWith a configuration that matches, the next apply uploads nothing and changes no class.\n",
+            ),
         };
-        page.examples(examples)?;
-        page.schema(schema);
-        let _ = write!(page.text, "\n## Import\n\n{import}");
-        pages.push(page);
+        let short = name.trim_start_matches("cloudflare_");
+        pages.push(Page {
+            path: format!("docs/resources/{short}.md").into(),
+            text: page(
+                &format!("{name} (Resource)"),
+                resource.schema(),
+                example,
+                import,
+            )?,
+        });
     }
     Ok(pages)
 }
 
-/// The root of the repository.
-pub fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+fn page(title: &str, schema: &Schema, example: &str, end: &str) -> std::io::Result<String> {
+    let hcl = std::fs::read_to_string(repository().join("examples").join(example).join("main.tf"))?;
+    let mut text = format!(
+        "---\npage_title: \"{title}\"\n---\n\n# {title}\n\n{}\n\n## Example Usage\n\n```hcl\n{}\n```\n\n## Schema\n",
+        schema.description,
+        hcl.trim_end()
+    );
+    members(&mut text, &schema.attributes, 0);
+    if !end.is_empty() {
+        text.push('\n');
+        text.push_str(end);
+    }
+    Ok(text)
 }
 
-impl Page {
-    fn new(name: &str, title: &str, schema: &Schema) -> Self {
-        let description = &schema.description;
-        Self {
-            path: PathBuf::from(format!("docs/{name}.md")),
-            text: format!(
-                "---\npage_title: \"{title}\"\ndescription: |-\n  {description}\n---\n\n# {title}\n\n{description}\n\n## Example Usage\n"
-            ),
+fn members(text: &mut String, attributes: &[Attribute], depth: usize) {
+    for (heading, belongs) in [
+        ("Required", [Mode::Required, Mode::Required]),
+        ("Optional", [Mode::Optional, Mode::OptionalComputed]),
+        ("Read-Only", [Mode::Computed, Mode::Computed]),
+    ] {
+        let mut sorted: Vec<&Attribute> = attributes
+            .iter()
+            .filter(|it| belongs.contains(&it.mode))
+            .collect();
+        sorted.sort_by(|a, b| a.name.cmp(&b.name));
+        if sorted.is_empty() {
+            continue;
         }
-    }
-
-    /// Shows root modules as they are. The first line of each is a sentence that says what it shows.
-    fn examples(&mut self, names: &[&str]) -> Result<(), io::Error> {
-        for name in names {
-            let text = fs::read_to_string(root().join("examples").join(name).join("main.tf"))?;
-            let _ = write!(self.text, "\n```terraform\n{text}```\n");
-        }
-        Ok(())
-    }
-
-    fn schema(&mut self, schema: &Schema) {
-        self.text.push_str("\n## Schema\n");
-        self.attributes("", &schema.attributes);
-    }
-
-    /// The attributes of an object by who sets them, then the objects within it.
-    fn attributes(&mut self, within: &str, attributes: &[Attribute]) {
-        let groups: [(&str, &[Mode]); 3] = [
-            ("Required", &[Mode::Required]),
-            ("Optional", &[Mode::Optional, Mode::OptionalComputed]),
-            ("Read-Only", &[Mode::Computed]),
-        ];
-        for (title, modes) in groups {
-            let mut members: Vec<_> = attributes
-                .iter()
-                .filter(|it| modes.contains(&it.mode))
-                .collect();
-            members.sort_by(|a, b| a.name.cmp(&b.name));
-            if members.is_empty() {
-                continue;
-            }
-            let _ = match within {
-                "" => write!(self.text, "\n### {title}\n\n"),
-                _ => write!(self.text, "\n{title}:\n\n"),
-            };
-            for member in members {
-                self.attribute(within, member);
-            }
-        }
-        for attribute in attributes {
-            if let Kind::Nested(_, members) = &attribute.kind {
-                let path = path(within, attribute);
-                let _ = write!(
-                    self.text,
-                    "\n<a id=\"{}\"></a>\n### Nested Schema for `{path}`\n",
-                    anchor(&path)
-                );
-                self.attributes(&path, members);
-            }
-        }
-    }
-
-    fn attribute(&mut self, within: &str, attribute: &Attribute) {
-        let mut kind = match &attribute.kind {
-            Kind::Plain(ty) => type_name(ty),
-            Kind::Nested(nesting, _) => match nesting {
-                Nesting::Single => "Attributes".to_owned(),
-                Nesting::List => "Attributes List".to_owned(),
-                Nesting::Set => "Attributes Set".to_owned(),
-                Nesting::Map => "Attributes Map".to_owned(),
-            },
+        // Writing to a string cannot fail.
+        let _ = match depth {
+            0 => write!(text, "\n### {heading}\n\n"),
+            _ => writeln!(text, "{:depth$}- {heading}:", ""),
         };
-        if attribute.sensitive {
-            kind.push_str(", Sensitive");
+        let indent = if depth == 0 { 0 } else { depth + 2 };
+        for attribute in sorted {
+            let sensitive = if attribute.sensitive {
+                ", sensitive"
+            } else {
+                ""
+            };
+            let _ = writeln!(
+                text,
+                "{:indent$}- `{}` ({}{sensitive}) {}",
+                "",
+                attribute.name,
+                kind(&attribute.kind),
+                attribute.description
+            );
+            if let Kind::Nested(_, inner) = &attribute.kind {
+                members(text, inner, indent + 2);
+            }
         }
-        if attribute.write_only {
-            kind.push_str(", Write-only");
-        }
-        let _ = write!(
-            self.text,
-            "- `{}` ({kind}) {}",
-            attribute.name, attribute.description
-        );
-        if matches!(attribute.kind, Kind::Nested(..)) {
-            let anchor = anchor(&path(within, attribute));
-            let _ = write!(self.text, " (see [below for nested schema](#{anchor}))");
-        }
-        self.text.push('\n');
     }
 }
 
-fn path(within: &str, attribute: &Attribute) -> String {
-    match within {
-        "" => attribute.name.to_string(),
-        _ => format!("{within}.{}", attribute.name),
+fn kind(kind: &Kind) -> String {
+    match kind {
+        Kind::Plain(ty) => type_name(ty),
+        Kind::Nested(Nesting::Single, _) => "Object".to_owned(),
+        Kind::Nested(Nesting::List, _) => "List of Object".to_owned(),
+        Kind::Nested(Nesting::Set, _) => "Set of Object".to_owned(),
+        Kind::Nested(Nesting::Map, _) => "Map of Object".to_owned(),
     }
-}
-
-fn anchor(path: &str) -> String {
-    format!("nestedatt--{}", path.replace('.', "--"))
 }
 
 fn type_name(ty: &Type) -> String {

@@ -4,11 +4,13 @@ mod adoption;
 mod bad_input;
 mod bindings;
 mod counter;
-mod docs;
+mod documentation;
 mod driver;
 mod examples;
 mod gate;
 mod interruption;
+#[cfg(unix)]
+mod leftovers;
 mod local_cloudflare;
 mod lost_answers;
 #[cfg(unix)]

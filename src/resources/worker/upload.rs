@@ -9,7 +9,7 @@ use super::identity::{self, Owned, Whose};
 use super::live;
 use crate::cloudflare::upload::Binding;
 use crate::cloudflare::{
-    AccountId, ApiError, Client, Metadata, Migrations, Module, Service, Settings, Upload,
+    AccountId, ApiError, Client, Metadata, Migrations, Module, Service, Settings, Upload, Uploaded,
 };
 use crate::durable::plan::Migration;
 use crate::durable::tag::OurTag;
@@ -202,12 +202,12 @@ pub enum Failed {
 }
 
 impl Uploader<'_> {
-    /// Uploads until it is certain that it has landed, or that it has not.
+    /// Uploads until it is certain that it has landed, or that it has not. Where the answer was lost, it is empty.
     pub async fn upload(
         &self,
         parts: &Parts<'_>,
         mut migration: Option<Migration>,
-    ) -> Result<(), Failed> {
+    ) -> Result<Uploaded, Failed> {
         let (mut lost, mut missing, mut tag_moved) = (0, 0, false);
         loop {
             let metadata = parts.metadata(migration.as_ref());
@@ -217,22 +217,22 @@ impl Uploader<'_> {
                         metadata,
                         modules: modules.clone(),
                     };
-                    self.client
-                        .upload(self.account, self.name, &upload)
-                        .await
-                        .map(drop)
+                    self.client.upload(self.account, self.name, &upload).await
                 }
                 None => self
                     .client
                     .patch_settings(self.account, self.name, &metadata)
                     .await
-                    .map(drop),
+                    .map(|()| Uploaded::default()),
             };
-            let Err(error) = outcome else { return Ok(()) };
+            let error = match outcome {
+                Ok(uploaded) => return Ok(uploaded),
+                Err(error) => error,
+            };
             match (&error, &mut migration) {
                 (ApiError::MigrationTagMismatch { expected, .. }, Some(migration)) => {
                     if expected.as_ref() == Some(&migration.new_tag) && self.has_landed().await? {
-                        return Ok(()); // An earlier attempt, whose answer was lost.
+                        return Ok(Uploaded::default()); // An earlier attempt, whose answer was lost.
                     }
                     let again =
                         !tag_moved && self.expectation.holds().await.map_err(Failed::Refused)?;
@@ -248,7 +248,7 @@ impl Uploader<'_> {
                         .as_ref()
                         .and_then(|migration| migration.old_tag.clone());
                     match self.what_happened(new_tag, old_tag).await? {
-                        Happened::Landed => return Ok(()),
+                        Happened::Landed => return Ok(Uploaded::default()),
                         Happened::Nothing if lost + 1 < ATTEMPTS => lost += 1,
                         Happened::Nothing => return Err(Failed::Refused(error.clone())),
                         Happened::SomethingElse(text) => return Err(Failed::Unclear(text)),
