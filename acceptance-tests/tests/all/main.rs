@@ -9,6 +9,8 @@ mod driver;
 mod examples;
 mod gate;
 mod interruption;
+#[cfg(unix)]
+mod leftovers;
 mod local_cloudflare;
 mod lost_answers;
 #[cfg(unix)]
