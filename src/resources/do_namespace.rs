@@ -220,8 +220,9 @@ fn plan(request: &PlanRequest) -> PlanResponse {
         config.get("force_destroy").bool().or(|| Attr::Known(false)),
     );
 
-    let same_identity = prior.is_null() || prior.get("stable_id") == stable_id;
+    // A made-up ID was never the user's: whatever they write is the identity of the same namespace.
     let provisional = prior_private.as_slice() == PROVISIONAL;
+    let same_identity = prior.is_null() || provisional || prior.get("stable_id") == stable_id;
     if !prior.is_null() && stable_id.is_unknown() {
         diagnostics.push(
             Diagnostic::error(
@@ -231,7 +232,7 @@ fn plan(request: &PlanRequest) -> PlanResponse {
             )
             .at(AttributePath::root("stable_id")),
         );
-    } else if !same_identity && !provisional {
+    } else if !same_identity {
         requires_replace.push(AttributePath::root("stable_id"));
     }
 
@@ -433,175 +434,4 @@ impl DoNamespace {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn object(members: &[(&str, Value)]) -> Value {
-        let blank = schema()
-            .attributes
-            .into_iter()
-            .map(|a| (a.name, Value::Null));
-        let mut value = Value::object(blank);
-        for (name, member) in members {
-            value.set(name, member.clone());
-        }
-        value
-    }
-
-    /// A state as an apply left it.
-    fn state(members: &[(&str, Value)]) -> Value {
-        let mut value = object(&[
-            ("stable_id", "rooms".into()),
-            ("id", "rooms".into()),
-            ("class_name", "Room".into()),
-            ("sqlite", true.into()),
-            ("force_destroy", false.into()),
-            ("type", BINDING_TYPE.into()),
-        ]);
-        for (name, member) in members {
-            value.set(name, member.clone());
-        }
-        value
-    }
-
-    fn config(members: &[(&str, Value)]) -> Value {
-        let mut value = object(&[("stable_id", "rooms".into()), ("class_name", "Room".into())]);
-        for (name, member) in members {
-            value.set(name, member.clone());
-        }
-        value
-    }
-
-    fn planned_with(prior: Value, config: Value, private: &[u8]) -> PlanResponse {
-        let request = PlanRequest {
-            proposed: config.clone(),
-            prior,
-            config,
-            prior_private: private.to_vec(),
-            stop: CancellationToken::new(),
-        };
-        let (once, again) = (plan(&request), plan(&request));
-        assert_eq!(once.planned, again.planned, "a plan is the same twice");
-        once
-    }
-
-    fn planned(prior: Value, config: Value) -> PlanResponse {
-        planned_with(prior, config, b"")
-    }
-
-    fn replaced(response: &PlanResponse) -> Vec<String> {
-        response
-            .requires_replace
-            .iter()
-            .map(ToString::to_string)
-            .collect()
-    }
-
-    fn places(response: &PlanResponse) -> Vec<String> {
-        let path = |d: &Diagnostic| d.path.clone().unwrap_or_default().to_string();
-        response.diagnostics.iter().map(path).collect()
-    }
-
-    #[test]
-    fn everything_computed_is_known_on_create_and_nothing_changes_afterwards() {
-        let created = planned(Value::Null, config(&[]));
-        assert_eq!(created.planned, state(&[]));
-        assert_eq!(planned(created.planned, config(&[])).planned, state(&[]));
-    }
-
-    #[test]
-    fn a_class_changes_in_place_and_a_stable_id_by_replacement() {
-        let renamed = planned(state(&[]), config(&[("class_name", "Hall".into())]));
-        assert_eq!(replaced(&renamed), Vec::<String>::new());
-        assert!(renamed.planned.is_wholly_known());
-        let other = planned(state(&[]), config(&[("stable_id", "halls".into())]));
-        assert_eq!(replaced(&other), ["stable_id"]);
-        let provisional = planned_with(
-            state(&[]),
-            config(&[("stable_id", "halls".into())]),
-            PROVISIONAL,
-        );
-        assert_eq!(replaced(&provisional), Vec::<String>::new());
-    }
-
-    #[test]
-    fn an_unknown_stable_id_is_fine_on_create_only() {
-        let unknown = || config(&[("stable_id", Value::Unknown)]);
-        let created = planned(Value::Null, unknown());
-        assert!(created.diagnostics.is_empty());
-        assert!(created.planned.get("id").is_unknown());
-        assert_eq!(places(&planned(state(&[]), unknown())), ["stable_id"]);
-    }
-
-    #[test]
-    fn storage_is_kept_and_never_changed() {
-        let old = || state(&[("sqlite", false.into())]);
-        assert_eq!(
-            planned(old(), config(&[])).planned.get("sqlite").as_bool(),
-            Some(false)
-        );
-        assert_eq!(
-            places(&planned(old(), config(&[("sqlite", true.into())]))),
-            ["sqlite"]
-        );
-        let another = config(&[("sqlite", true.into()), ("stable_id", "halls".into())]);
-        assert!(
-            planned(old(), another).diagnostics.is_empty(),
-            "another namespace"
-        );
-    }
-
-    #[test]
-    fn removing_the_line_withdraws_consent() {
-        let response = planned(state(&[("force_destroy", true.into())]), config(&[]));
-        assert_eq!(response.planned.get("force_destroy").as_bool(), Some(false));
-    }
-
-    #[test]
-    fn the_former_host_is_remembered_when_the_host_changes() {
-        #[track_caller]
-        fn check(before: Option<&str>, after: Value, expect: Value) {
-            let prior = state(&[("script_name", before.into())]);
-            let response = planned(prior, config(&[("script_name", after)]));
-            assert!(response.diagnostics.is_empty());
-            assert_eq!(*response.planned.get("transferred_from"), expect);
-        }
-        check(Some("a"), "b".into(), "a".into());
-        check(Some("a"), Value::Null, "a".into());
-        check(Some("a"), "a".into(), Value::Null);
-        check(None, "b".into(), Value::Null);
-        check(Some("a"), Value::Unknown, Value::Unknown);
-        let cleared = config(&[("script_name", "b".into()), ("transferred_from", "".into())]);
-        let response = planned(state(&[("script_name", "a".into())]), cleared);
-        assert_eq!(response.planned.get("transferred_from").as_str(), Some(""));
-    }
-
-    #[test]
-    fn what_may_be_destroyed_is_not_moved() {
-        let prior = || state(&[("script_name", "a".into()), ("force_destroy", true.into())]);
-        let moved = config(&[("script_name", "b".into()), ("force_destroy", true.into())]);
-        assert_eq!(places(&planned(prior(), moved)), ["script_name"]);
-    }
-
-    #[test]
-    fn an_import_id_is_read_in_every_form() {
-        let id = "0123456789abcdef0123456789abcdef";
-        let kind = |text: &str| {
-            parse_import(text).map(|(account, wanted)| {
-                (account.is_some(), matches!(wanted, ImportId::Namespace(_)))
-            })
-        };
-        assert_eq!(kind("chat/Room"), Some((false, false)));
-        assert_eq!(kind(&format!("{id}/chat/Room")), Some((true, false)));
-        assert_eq!(kind(id), Some((false, true)));
-        assert_eq!(kind(&format!("{id}/{id}")), Some((true, true)));
-        assert_eq!(
-            kind(&format!("{id}/Room")),
-            Some((false, false)),
-            "a Worker may be called so"
-        );
-        for text in ["", "chat", "/", "a//b", "x/chat/Room", "a/b/c/d"] {
-            assert_eq!(kind(text), None, "{text}");
-        }
-    }
-}
+mod tests;
