@@ -16,5 +16,6 @@ mod lost_answers;
 #[cfg(unix)]
 mod plugin;
 mod provider_block;
+mod recovery;
 mod runtime;
 mod unknown;
