@@ -1,6 +1,7 @@
 //! Local Cloudflare, a driver for Terraform and OpenTofu, and what the acceptance tests share.
 
 pub mod cloudflare;
+pub mod docs;
 pub mod install;
 #[cfg(unix)]
 pub mod plugin_client;

@@ -4,14 +4,18 @@ mod adoption;
 mod bad_input;
 mod bindings;
 mod counter;
+mod documentation;
 mod driver;
 mod examples;
 mod gate;
 mod interruption;
+#[cfg(unix)]
+mod leftovers;
 mod local_cloudflare;
 mod lost_answers;
 #[cfg(unix)]
 mod plugin;
 mod provider_block;
+mod recovery;
 mod runtime;
 mod unknown;

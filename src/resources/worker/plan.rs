@@ -92,14 +92,21 @@ fn is_date(text: &str) -> bool {
             .filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
             .and_then(|part| part.parse().ok())
     };
-    let (Some(_), Some(month), Some(day)) = (digits(0..4), digits(5..7), digits(8..10)) else {
+    let (Some(year), Some(month), Some(day)) = (digits(0..4), digits(5..7), digits(8..10)) else {
         return false;
+    };
+    let leaps = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days: u32 = match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if leaps => 29,
+        2 => 28,
+        _ => 31,
     };
     text.len() == 10
         && text.as_bytes()[4] == b'-'
         && text.as_bytes()[7] == b'-'
-        && (1..=12_u32).contains(&month)
-        && (1..=31_u32).contains(&day)
+        && (1..=12).contains(&month)
+        && (1..=days).contains(&day)
 }
 
 /// A plan in the making.
@@ -444,6 +451,11 @@ impl Draft<'_> {
         if !self.creates && !renames {
             return Some(absent);
         }
+        if self.creates && self.worker.session.has_created(&account, name) {
+            // Planned again for the apply, after its twin: not an interrupted attempt of our own.
+            self.diagnostics.push(attempts::twin(name));
+            return None;
+        }
         if self.creates && (self.private.planned.is_some() || self.private.mark.is_some()) {
             self.judge_replacement().await;
             return Some(absent);
@@ -758,3 +770,6 @@ fn essences<'a>(
     }
     Some(essences)
 }
+
+#[cfg(test)]
+mod tests;
