@@ -5,6 +5,7 @@ mod bad_input;
 mod bindings;
 mod counter;
 mod documentation;
+mod drift;
 mod driver;
 mod examples;
 mod gate;
