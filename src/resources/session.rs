@@ -75,7 +75,7 @@ struct Configured {
 struct Memory {
     /// Workers whose state has passed by, by account and immutable id.
     seen: HashSet<(AccountId, String)>,
-    /// Workers that this process created and has not deleted.
+    /// Workers that this process creates or created, and has not deleted.
     created: HashSet<(AccountId, ScriptName)>,
     /// Which Workers this process plans to host a stable ID.
     hosts: HashMap<(Option<AccountId>, StableId), HashSet<ScriptName>>,
@@ -210,19 +210,19 @@ impl Session {
         self.memory().seen.contains(&seen)
     }
 
-    /// Notes that this process created a Worker.
-    pub fn created(&self, account: AccountId, script: ScriptName) {
-        self.memory().created.insert((account, script));
+    /// Notes that this process creates a Worker; false if it does already. Of two that create it at the same time one is told.
+    pub fn claim(&self, account: AccountId, script: ScriptName) -> bool {
+        self.memory().created.insert((account, script))
     }
 
-    /// Notes that this process deleted or renamed a Worker.
-    pub fn deleted(&self, account: &AccountId, script: &ScriptName) {
+    /// Notes that this process deleted or renamed a Worker, or never came to create it.
+    pub fn release(&self, account: &AccountId, script: &ScriptName) {
         self.memory()
             .created
             .remove(&(account.clone(), script.clone()));
     }
 
-    /// Whether this process created a Worker and has not deleted it.
+    /// Whether this process creates or created a Worker, and has not deleted it.
     pub fn has_created(&self, account: &AccountId, script: &ScriptName) -> bool {
         self.memory()
             .created

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::account::{Account, Plan};
 use super::failure::ApiFailure;
 
 /// A stored binding.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Binding {
     /// The name in `env`.
     pub name: String,
@@ -22,7 +23,7 @@ pub struct Binding {
 }
 
 /// What a binding was found to reach.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
     /// Nothing that this account keeps track of.
     Elsewhere,

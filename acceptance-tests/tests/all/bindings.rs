@@ -366,3 +366,28 @@ resource "cloudflare_worker" "client" {
     stage.workspace.destroy(&[]).await;
     assert!(stage.cloudflare.account().scripts.is_empty());
 }
+
+#[tokio::test]
+async fn a_class_is_deleted_once_the_other_worker_has_let_go_of_it_in_the_same_run() {
+    let stage = Stage::with(HOST).await;
+    let client = r#"
+resource "cloudflare_worker" "client" {
+  name               = "client"
+  compatibility_date = "2026-11-01"
+  script             = local.code
+  bindings = {
+    ROOMS = { type = "durable_object_namespace", class_name = "Room", script_name = "host" }
+  }
+}
+"#;
+    stage.workspace.write("client.tf", client);
+    stage.apply(&[]).await;
+    let binding = "    ROOMS = { type = \"durable_object_namespace\", class_name = \"Room\", script_name = \"host\" }\n";
+    stage.workspace.edit("client.tf", binding, "");
+    let hosted = "    rooms = cloudflare_do_namespace.rooms\n";
+    stage.workspace.edit("main.tf", hosted, "");
+    let plan = stage.workspace.plan(&[]).await;
+    plan.assert_says("Other Workers still bind what will be deleted");
+    stage.apply(&[]).await;
+    assert_eq!(stage.namespaces(), []);
+}

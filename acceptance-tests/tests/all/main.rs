@@ -5,14 +5,18 @@ mod bad_input;
 mod bindings;
 mod counter;
 mod documentation;
+mod drift;
 mod driver;
 mod examples;
 mod gate;
 mod interruption;
+#[cfg(unix)]
+mod leftovers;
 mod local_cloudflare;
 mod lost_answers;
 #[cfg(unix)]
 mod plugin;
 mod provider_block;
+mod recovery;
 mod runtime;
 mod unknown;

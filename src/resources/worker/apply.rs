@@ -400,11 +400,6 @@ impl Apply<'_> {
     ///
     /// `etag` is what the upload was answered: unlike a read, it cannot be that of the version before.
     async fn landed(&mut self, etag: Option<String>) -> Result<Service, Diagnostic> {
-        if self.creates {
-            self.worker
-                .session
-                .created(self.account.clone(), self.name.clone());
-        }
         // From here on a failure must not lose the Worker.
         self.private.etag = etag.clone().filter(|_| self.manages_code());
         self.committed = true;

@@ -36,6 +36,15 @@ pub fn exists(account: &AccountId, name: &ScriptName) -> Diagnostic {
     .at(AttributePath::root("name"))
 }
 
+/// What to say when another resource of the same run creates the Worker.
+pub fn twin(name: &ScriptName) -> Diagnostic {
+    Diagnostic::error(
+        format!("Two resources create Worker {name}"),
+        "Another resource of this run creates a Worker of this name. Give one of them another `name`.",
+    )
+    .at(AttributePath::root("name"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

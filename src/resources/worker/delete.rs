@@ -94,6 +94,14 @@ async fn destroy(
         ));
         return Ok(());
     }
+    if worker.session.has_created(&account, &name) {
+        // A block that was renamed without `moved`: its new half went on from the Worker of the old one.
+        diagnostics.push(Diagnostic::warning(
+            format!("Worker {name} was not deleted"),
+            format!("Another resource of this run has taken over Worker `{name}`. It was left alone, and only forgotten here."),
+        ));
+        return Ok(());
+    }
     let goes = what_goes(&client, &account, &name, prior)
         .await
         .map_err(|e| cannot(&e))?;
@@ -107,7 +115,7 @@ async fn destroy(
     let outcome = delete_when_free(&client, &account, &name).await;
     client.listings().invalidate(&account);
     outcome.map_err(|error| cannot(&error))?;
-    worker.session.deleted(&account, &name);
+    worker.session.release(&account, &name);
     worker.session.applies.uploaded();
     Ok(())
 }

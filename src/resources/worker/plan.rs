@@ -451,6 +451,11 @@ impl Draft<'_> {
         if !self.creates && !renames {
             return Some(absent);
         }
+        if self.creates && self.worker.session.has_created(&account, name) {
+            // Planned again for the apply, after its twin: not an interrupted attempt of our own.
+            self.diagnostics.push(attempts::twin(name));
+            return None;
+        }
         if self.creates && (self.private.planned.is_some() || self.private.mark.is_some()) {
             self.judge_replacement().await;
             return Some(absent);

@@ -7,7 +7,7 @@ use super::upload;
 use crate::cloudflare::{Service, Settings};
 use crate::durable::ScriptName;
 use crate::resources::diagnose;
-use crate::tf::{AttributePath, Diagnostic};
+use crate::tf::Diagnostic;
 
 /// A live Worker before the first write.
 pub struct Standing {
@@ -20,6 +20,21 @@ pub struct Standing {
 impl Apply<'_> {
     /// Makes sure that the live Worker is the one that was planned for, and as it was. Renames it if that is planned.
     pub(super) async fn stand(&mut self) -> Result<Option<Standing>, Diagnostic> {
+        if !self.creates {
+            return self.look_at_live().await;
+        }
+        let session = &self.worker.session;
+        if !session.claim(self.account.clone(), self.name.clone()) {
+            return Err(attempts::twin(&self.name));
+        }
+        let standing = self.look_at_live().await;
+        if standing.is_err() {
+            session.release(&self.account, &self.name);
+        }
+        standing
+    }
+
+    async fn look_at_live(&mut self) -> Result<Option<Standing>, Diagnostic> {
         let service = match self.planned.intent {
             Intent::Create => {
                 self.refuse_existing().await?;
@@ -76,13 +91,6 @@ impl Apply<'_> {
     }
 
     async fn refuse_existing(&self) -> Result<(), Diagnostic> {
-        if self.worker.session.has_created(&self.account, &self.name) {
-            return Err(Diagnostic::error(
-                format!("Two resources create Worker {}", self.name),
-                "Another resource of this run has created a Worker of this name. Give one of them another `name`.",
-            )
-            .at(AttributePath::root("name")));
-        }
         match self.service(&self.name).await? {
             Some(_) => Err(attempts::exists(&self.account, &self.name)),
             None => Ok(()),
@@ -138,7 +146,7 @@ impl Apply<'_> {
                         diagnose::error(format!("Cannot rename Worker {former}"), &e)
                     })?;
                     self.client.listings().invalidate(&self.account);
-                    self.worker.session.deleted(&self.account, &former);
+                    self.worker.session.release(&self.account, &former);
                 }
             }
             self.state.set("name", self.name.as_str());
