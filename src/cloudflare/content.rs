@@ -42,17 +42,25 @@ impl Client {
         if body.is_empty() {
             return Ok(Content::default());
         }
-        let modules = match multer::parse_boundary(kind) {
-            Ok(boundary) => parts(boundary, body).await.map_err(|error| {
+        let modules = if plain(kind)
+            .get(..10)
+            .is_some_and(|start| start.eq_ignore_ascii_case("multipart/"))
+        {
+            let modules = match multer::parse_boundary(kind) {
+                Ok(boundary) => parts(boundary, body).await,
+                Err(error) => Err(error),
+            };
+            modules.map_err(|error| {
                 // The error tells of the form, never of what is in it.
                 failure.detail = Some(format!("the code is not a readable form: {error}"));
                 ApiError::Decode(failure)
-            })?,
-            Err(_) => vec![Module {
+            })?
+        } else {
+            vec![Module {
                 name: main_module.clone().unwrap_or_default(),
                 content_type: plain(kind).to_owned(),
                 body,
-            }],
+            }]
         };
         Ok(Content {
             main_module,
@@ -90,7 +98,7 @@ fn plain(kind: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::server::{Reply, Server, refusal};
+    use super::super::server::{Reply, Server, account, refusal, script};
     use super::*;
 
     const FORM: &str = "--b\r\nContent-Disposition: form-data; name=\"index.js\"; filename=\"index.js\"\r\n\
@@ -102,11 +110,7 @@ mod tests {
 
     async fn content(reply: Reply) -> Result<Content, ApiError> {
         let server = Server::start([reply]).await;
-        let account = AccountId::new("0".repeat(32));
-        server
-            .client()
-            .content(&account, &ScriptName::from_api("chat"))
-            .await
+        server.client().content(&account(), &script("chat")).await
     }
 
     #[tokio::test]
@@ -146,13 +150,59 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_form_that_ends_in_the_middle_is_an_error_without_its_content() {
-        let cut = FORM[..FORM.len() - 30].to_owned();
-        let error = content(Reply::Answer(200, HEADERS, cut))
-            .await
-            .expect_err("it is cut");
-        assert!(matches!(error, ApiError::Decode(_)), "{error}");
-        assert!(!error.to_string().contains("export default"), "{error}");
+    async fn a_script_that_is_no_form_is_one_module() {
+        for (headers, name) in [
+            (
+                "content-type: application/javascript; charset=utf-8\r\n",
+                "",
+            ),
+            (
+                "content-type: application/javascript\r\ncf-entrypoint: a.js\r\n",
+                "a.js",
+            ),
+        ] {
+            let content = content(Reply::Answer(200, headers, "hello".to_owned()))
+                .await
+                .expect("a script");
+            let [module] = &content.modules[..] else {
+                panic!("{content:?}");
+            };
+            let seen = (module.name.as_str(), module.content_type.as_str());
+            assert_eq!(seen, (name, "application/javascript"));
+            assert_eq!(module.body, "hello");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_form_that_cannot_be_read_is_an_error_without_its_content() {
+        let complete = FORM.len() - "\r\n".len();
+        let cuts = (1..complete).map(|end| (HEADERS, FORM[..end].to_owned()));
+        let garbage = [
+            (HEADERS, "export default {}".to_owned()),
+            ("content-type: multipart/form-data\r\n", FORM.to_owned()),
+            (
+                "content-type: multipart/form-data; boundary=c\r\n",
+                FORM.to_owned(),
+            ),
+            (
+                "content-type: Multipart/Mixed; boundary=b\r\n",
+                FORM.to_owned(),
+            ),
+        ];
+        let answers: Vec<_> = cuts.chain(garbage).collect();
+        let replies = answers.iter().cloned();
+        let server =
+            Server::start(replies.map(|(headers, body)| Reply::Answer(200, headers, body))).await;
+        let client = server.client();
+        for (headers, body) in answers {
+            let shown = format!("{headers}{body}");
+            let error = client
+                .content(&account(), &script("chat"))
+                .await
+                .expect_err(&shown);
+            assert!(matches!(error, ApiError::Decode(_)), "{shown}: {error}");
+            assert!(!error.to_string().contains("export default"), "{error}");
+        }
     }
 
     #[tokio::test]

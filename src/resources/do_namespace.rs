@@ -220,8 +220,9 @@ fn plan(request: &PlanRequest) -> PlanResponse {
         config.get("force_destroy").bool().or(|| Attr::Known(false)),
     );
 
-    let same_identity = prior.is_null() || prior.get("stable_id") == stable_id;
+    // A made-up ID was never the user's: whatever they write is the identity of the same namespace.
     let provisional = prior_private.as_slice() == PROVISIONAL;
+    let same_identity = prior.is_null() || provisional || prior.get("stable_id") == stable_id;
     if !prior.is_null() && stable_id.is_unknown() {
         diagnostics.push(
             Diagnostic::error(
@@ -231,7 +232,7 @@ fn plan(request: &PlanRequest) -> PlanResponse {
             )
             .at(AttributePath::root("stable_id")),
         );
-    } else if !same_identity && !provisional {
+    } else if !same_identity {
         requires_replace.push(AttributePath::root("stable_id"));
     }
 
@@ -431,3 +432,6 @@ impl DoNamespace {
         Ok(Imported { state, private })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use super::failure::ApiFailure;
 use super::script::Script;
 
 /// Everything the account holds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Account {
     /// The account id.
     pub id: String,
@@ -32,7 +32,7 @@ pub struct Account {
 }
 
 /// A Durable Object namespace. Its id never changes and its data is kept under it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Namespace {
     /// 32 hex digits.
     pub id: String,

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::account::{Account, Plan};
 use super::failure::ApiFailure;
 
 /// A stored binding.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Binding {
     /// The name in `env`.
     pub name: String,
@@ -22,7 +23,7 @@ pub struct Binding {
 }
 
 /// What a binding was found to reach.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
     /// Nothing that this account keeps track of.
     Elsewhere,
@@ -51,8 +52,6 @@ const REQUIRED: [(&str, &str); 16] = [
     ("secret_key", "format"),
     ("vpc_service", "service_id"),
 ];
-
-const SECRET_KINDS: [&str; 2] = ["secret_text", "secret_key"];
 
 /// Members that are never read back.
 const WRITE_ONLY: [(&str, &str); 3] = [
@@ -213,7 +212,7 @@ fn parse_one(value: &Value) -> Result<Draft, ApiFailure> {
 /// What becomes of the bindings of the version before.
 #[derive(Clone, Debug, Default)]
 pub struct Inheritance {
-    /// Types whose bindings stay when they are not mentioned. Secrets stay anyway.
+    /// Types whose bindings stay when they are not mentioned.
     pub keep: BTreeSet<String>,
     /// Whether an `inherit` binding without a source is an error (10057) or left out.
     pub strict: bool,
@@ -266,8 +265,7 @@ pub fn resolve(
         .iter()
         .filter(|binding| !mentioned.contains(&binding.name))
     {
-        if SECRET_KINDS.contains(&binding.kind.as_str()) || inheritance.keep.contains(&binding.kind)
-        {
+        if inheritance.keep.contains(&binding.kind) {
             after.push(inherited(account, binding, &binding.name)?);
         }
     }

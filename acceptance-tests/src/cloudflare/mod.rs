@@ -13,6 +13,7 @@ mod control;
 pub mod failure;
 mod faults;
 mod hosting;
+mod kept;
 pub mod migrations;
 pub mod runtime;
 pub mod script;

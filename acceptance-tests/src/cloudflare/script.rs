@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -10,7 +11,7 @@ use super::bindings::Binding;
 use super::runtime::ModuleFile;
 
 /// A deployed Worker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Script {
     /// The immutable id, kept through renames (`tag` in the API).
     pub tag: String,
@@ -33,7 +34,7 @@ pub struct Script {
 }
 
 /// Reachability on workers.dev.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScriptSubdomain {
     /// The Worker's own address.
     pub enabled: bool,
@@ -42,7 +43,7 @@ pub struct ScriptSubdomain {
 }
 
 /// Modules and what they export.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Code {
     /// The module that is started.
     pub main: String,
@@ -55,7 +56,7 @@ pub struct Code {
 }
 
 /// What a main module exports.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exports {
     /// Classes that can implement Durable Objects.
     pub classes: BTreeSet<String>,
@@ -90,7 +91,7 @@ impl Code {
 }
 
 /// Settings that an upload replaces. Absent in an upload means reset.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// The date whose behaviour the runtime keeps.
     pub compatibility_date: Option<String>,

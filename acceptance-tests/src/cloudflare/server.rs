@@ -21,6 +21,7 @@ use super::control::Action;
 use super::failure::ApiFailure;
 use super::faults::{Fault, Faults};
 use super::hosting::Hosting;
+use super::kept::Kept;
 use super::runtime::RuntimeError;
 
 /// How to start local Cloudflare.
@@ -30,8 +31,8 @@ pub struct Options {
     pub workerd: PathBuf,
     /// The API's port on 127.0.0.1; 0 takes a free one.
     pub port: u16,
-    /// Where Durable Objects keep their data; a temporary folder, removed at the end, if absent. The account itself
-    /// starts empty every time.
+    /// Where the account and the data of its Durable Objects are kept from one start to the next; a temporary folder,
+    /// removed at the end, if absent.
     pub state_dir: Option<PathBuf>,
     /// The only API token that is accepted.
     pub token: String,
@@ -67,6 +68,9 @@ pub enum StartError {
     /// There is no place for the data of Durable Objects.
     #[error("cannot create the data folder")]
     Folder(#[source] io::Error),
+    /// What an earlier run has kept cannot be used.
+    #[error("cannot read the account that an earlier run has kept")]
+    Account(#[source] io::Error),
     /// The Workers runtime does not start.
     #[error("the Workers runtime does not start")]
     Runtime(#[from] RuntimeError),
@@ -81,7 +85,7 @@ pub struct LocalCloudflare {
 }
 
 impl LocalCloudflare {
-    /// Starts with an empty account.
+    /// Starts with the account that the folder holds, or an empty one.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let port = options.port;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
@@ -105,12 +109,24 @@ impl LocalCloudflare {
             .await
             .map_err(StartError::Folder)?;
         let hosting = Hosting::start(options.workerd, disk).await?;
-        let mut seed = [0; 16];
-        getrandom::fill(&mut seed).expect("the operating system has random numbers");
-        let account = Account::new(&options.account_id, hex::encode(seed));
+        let kept = options.state_dir.map(|folder| Kept::new(&folder));
+        let account = match kept.as_ref().map(Kept::read).transpose() {
+            Ok(account) => account.flatten(),
+            Err(error) => return Err(StartError::Account(error)),
+        };
+        let mut account = account.unwrap_or_else(|| {
+            let mut seed = [0; 16];
+            getrandom::fill(&mut seed).expect("the operating system has random numbers");
+            Account::new(&options.account_id, hex::encode(seed))
+        });
+        // The folder says what there is, the options how it is reached.
+        account.id.clone_from(&options.account_id);
+        let account = Arc::new(account);
+        hosting.serve(account.serving, || account.clone()).await?;
         let cloud = Arc::new(Cloud {
             hosting,
-            account: Mutex::new(Arc::new(account)),
+            account: Mutex::new(account),
+            kept,
             faults: Faults::default(),
             calls: Calls::default(),
             token: options.token,
@@ -212,6 +228,7 @@ impl LocalCloudflare {
 pub(super) struct Cloud {
     pub(super) hosting: Hosting,
     account: Mutex<Arc<Account>>,
+    kept: Option<Kept>,
     pub(super) faults: Faults,
     pub(super) calls: Calls,
     pub(super) token: String,
@@ -235,6 +252,11 @@ impl Cloud {
             let mut next = Account::clone(&account);
             let result = change(&mut next)?;
             let serving = next.serving;
+            if let Some(kept) = &self.kept {
+                kept.write(&next).map_err(|error| {
+                    ApiFailure::new(500, 10013, format!("The account cannot be kept: {error}"))
+                })?;
+            }
             *account = Arc::new(next);
             (result, serving)
         };

@@ -488,7 +488,7 @@ fn a_transfer_moves_the_namespace_with_its_id() {
 }
 
 #[test]
-fn only_secrets_and_what_is_asked_for_survive_an_upload() {
+fn only_what_is_asked_for_survives_an_upload() {
     let names = |account: &Account| {
         let mut names: Vec<String> = account.scripts["w"]
             .bindings
@@ -500,19 +500,17 @@ fn only_secrets_and_what_is_asked_for_survive_an_upload() {
     };
     let vars = json!([{"name": "P", "type": "plain_text", "text": "p"}, {"name": "J", "type": "json", "json": [1]}]);
     for (metadata, expected) in [
-        (json!({}), "S"),
-        (json!({"keep_bindings": ["plain_text"]}), "P S"),
-        (
-            json!({"bindings": [{"name": "J", "type": "inherit"}]}),
-            "J S",
-        ),
+        (json!({}), ""),
+        (json!({"keep_bindings": ["secret_text"]}), "S"),
+        (json!({"keep_bindings": ["plain_text"]}), "P"),
+        (json!({"bindings": [{"name": "J", "type": "inherit"}]}), "J"),
         (
             json!({"bindings": [{"name": "N", "type": "inherit", "old_name": "P"}]}),
-            "N S",
+            "N",
         ),
         (
             json!({"bindings": [{"name": "gone", "type": "inherit"}]}),
-            "S",
+            "",
         ),
         (
             json!({"bindings": [{"name": "S", "type": "plain_text", "text": "now public"}]}),
@@ -520,7 +518,13 @@ fn only_secrets_and_what_is_asked_for_survive_an_upload() {
         ),
     ] {
         let mut account = base();
-        upload(&mut account, "w", &["A", "B"], json!({"bindings": vars})).expect("variables pass");
+        upload(
+            &mut account,
+            "w",
+            &["A", "B"],
+            json!({"bindings": vars, "keep_bindings": ["secret_text"]}),
+        )
+        .expect("variables pass");
         assert_eq!(names(&account), "J P S");
         upload(&mut account, "w", &["A", "B"], metadata).expect("the upload passes");
         assert_eq!(names(&account), expected);

@@ -301,3 +301,28 @@ async fn a_renamed_worker_keeps_everything_but_its_address() {
         "{namespaces:?}"
     );
 }
+
+#[tokio::test]
+async fn generated_configuration_fits_once_the_code_is_filled_in() {
+    let stage = deployed("import {\n  to = cloudflare_worker.chat\n  id = \"chat\"\n}\n").await;
+    stage
+        .workspace
+        .plan(&["-generate-config-out=generated.tf"])
+        .await
+        .assert_says("1 to import, 0 to add, 0 to change, 0 to destroy");
+    stage.workspace.edit(
+        "generated.tf",
+        "modules             = null",
+        "modules = { \"index.js\" = { content_file = \"${path.module}/index.js\" } }",
+    );
+    let before = stage.namespaces();
+    stage.apply(&[]).await;
+    assert_eq!(stage.uploads("chat").len(), 0);
+    stage
+        .workspace
+        .write("index.js", &OTHER.replace("other", "ours"));
+    stage.apply(&[]).await;
+    assert_eq!(stage.uploads("chat").len(), 1);
+    assert_eq!(stage.namespaces(), before);
+    assert_eq!(stage.visit("chat").await, "ours 2");
+}

@@ -135,6 +135,67 @@ resource "cloudflare_do_namespace" "mine" {
     );
     stage.apply(&[]).await;
     assert_eq!(stage.uploads("all").len(), 1);
+    assert_eq!(
+        read("/SECRET").await,
+        "undefined",
+        "{:?}",
+        stage.uploads("all")
+    );
+}
+
+#[tokio::test]
+async fn a_name_is_pointed_elsewhere_and_a_namespace_is_handed_on() {
+    let stage = Stage::with(HOST).await;
+    let chain = r#"
+resource "cloudflare_do_namespace" "halls" {
+  stable_id  = "halls"
+  class_name = "Hall"
+}
+
+resource "cloudflare_worker" "halls" {
+  name               = "halls"
+  compatibility_date = "2026-11-01"
+  script             = "${local.code}\nexport class Hall extends Room {}"
+  bindings           = { SHARED = cloudflare_do_namespace.halls }
+}
+
+resource "cloudflare_worker" "first" {
+  name               = "first"
+  compatibility_date = "2026-11-01"
+  script             = local.code
+  bindings = {
+    SHARED = cloudflare_worker.halls.bindings.SHARED
+    OTHER  = cloudflare_worker.halls
+    NAMED  = { type = "service", service = "first", service_entrypoint = "Named" }
+  }
+}
+
+resource "cloudflare_worker" "second" {
+  name               = "second"
+  compatibility_date = "2026-11-01"
+  script             = local.code
+  bindings           = { SHARED = cloudflare_worker.first.bindings.SHARED }
+}
+"#;
+    stage.workspace.write("chain.tf", chain);
+    stage.apply(&[]).await;
+    let read = async |script: &str| stage.visitor.read(script, "/SHARED").await;
+    assert_eq!(read("halls").await, "1");
+    assert_eq!(read("first").await, "2");
+    assert_eq!(read("second").await, "3");
+    assert_eq!(stage.visitor.read("first", "/NAMED").await, "named");
+
+    // The name leads to the namespace of another Worker from now on, for everybody down the chain.
+    stage.workspace.edit(
+        "chain.tf",
+        "SHARED = cloudflare_worker.halls.bindings.SHARED",
+        "SHARED = { type = \"durable_object_namespace\", class_name = \"Room\", script_name = cloudflare_worker.host.name }",
+    );
+    stage.apply(&[]).await;
+    assert_eq!(read("first").await, "1");
+    assert_eq!(read("second").await, "2");
+    assert_eq!(read("halls").await, "4");
+    assert_eq!(stage.namespaces().len(), 2);
 }
 
 #[tokio::test]
@@ -304,4 +365,29 @@ resource "cloudflare_worker" "client" {
     // Both in one run, in whatever order the core takes them: the host waits for the client to go.
     stage.workspace.destroy(&[]).await;
     assert!(stage.cloudflare.account().scripts.is_empty());
+}
+
+#[tokio::test]
+async fn a_class_is_deleted_once_the_other_worker_has_let_go_of_it_in_the_same_run() {
+    let stage = Stage::with(HOST).await;
+    let client = r#"
+resource "cloudflare_worker" "client" {
+  name               = "client"
+  compatibility_date = "2026-11-01"
+  script             = local.code
+  bindings = {
+    ROOMS = { type = "durable_object_namespace", class_name = "Room", script_name = "host" }
+  }
+}
+"#;
+    stage.workspace.write("client.tf", client);
+    stage.apply(&[]).await;
+    let binding = "    ROOMS = { type = \"durable_object_namespace\", class_name = \"Room\", script_name = \"host\" }\n";
+    stage.workspace.edit("client.tf", binding, "");
+    let hosted = "    rooms = cloudflare_do_namespace.rooms\n";
+    stage.workspace.edit("main.tf", hosted, "");
+    let plan = stage.workspace.plan(&[]).await;
+    plan.assert_says("Other Workers still bind what will be deleted");
+    stage.apply(&[]).await;
+    assert_eq!(stage.namespaces(), []);
 }

@@ -1,6 +1,10 @@
 //! Local Cloudflare over HTTP, as any client of the API sees it.
 
-use acceptance_tests::cloudflare::{Action, Bucket, LocalCloudflare, Misbehaviour, Options};
+use std::path::Path;
+
+use acceptance_tests::cloudflare::{
+    Action, Bucket, LocalCloudflare, Misbehaviour, Options, StartError,
+};
 use acceptance_tests::install;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -30,10 +34,17 @@ impl Bench {
     async fn start() -> Self {
         // Tests of other files may have chosen it already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        Self::start_in(None).await
+    }
+
+    /// With an account that outlives it if there is a folder.
+    async fn start_in(folder: Option<&Path>) -> Self {
         let workerd = install::workerd().await.expect("workerd can be installed");
-        let local = LocalCloudflare::start(Options::new(workerd))
-            .await
-            .expect("it starts");
+        let options = Options {
+            state_dir: folder.map(Path::to_owned),
+            ..Options::new(workerd)
+        };
+        let local = LocalCloudflare::start(options).await.expect("it starts");
         Self {
             local,
             http: reqwest::Client::new(),
@@ -301,7 +312,11 @@ async fn settings_change_without_code_and_never_show_secrets() {
         .upload("w", code, json!({"bindings": bindings, "tags": ["a"]}))
         .await;
     assert_eq!(bench.call("w").await, "hello,hidden");
-    let settings = json!({"bindings": [{"name": "TEXT", "type": "plain_text", "text": "bye"}]});
+    // Bindings are given as a whole, and only what inherits a secret can repeat it.
+    let settings = json!({"bindings": [
+        {"name": "TEXT", "type": "plain_text", "text": "bye"},
+        {"name": "SECRET", "type": "inherit"},
+    ]});
     let form = reqwest::multipart::Form::new().text("settings", settings.to_string());
     let (status, body) = bench
         .send(
@@ -462,4 +477,96 @@ async fn another_process_can_flip_the_switches() {
     assert_eq!(calls.as_array().map(Vec::len), Some(3));
     assert_eq!(bench.send(bench.http.post(control("/reset"))).await.0, 200);
     assert!(bench.local.calls().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_is_read_back_as_it_was_uploaded() {
+    let bench = Bench::start().await;
+    let main = "import text from \"./a.txt\"; export default { fetch: () => new Response(text) };";
+    for path in [
+        "/workers/scripts/w",
+        "/workers/scripts/w/content/v2",
+        "/workers/scripts/w/content/v3",
+    ] {
+        let (status, body) = bench.send(bench.request(Method::GET, path)).await;
+        let expected = if path.ends_with("v3") { 7003 } else { 10007 };
+        assert_eq!((status, code(&body)), (404, &json!(expected)), "{path}");
+    }
+
+    let data = b"\r\n--not the end\xff".as_slice();
+    let text = reqwest::multipart::Part::bytes(data)
+        .file_name("a.txt")
+        .mime_str("text/plain")
+        .expect("the type is well formed");
+    let form = Bench::form(main, &json!({})).part("a.txt", text);
+    let put = bench.request(Method::PUT, "/workers/scripts/w");
+    let (status, body) = bench.send(put.multipart(form)).await;
+    assert_eq!(status, 200, "{body}");
+
+    for path in ["/workers/scripts/w", "/workers/scripts/w/content/v2"] {
+        let response = bench
+            .request(Method::GET, path)
+            .send()
+            .await
+            .expect("it answers");
+        let header = |name: &str| response.headers()[name].to_str().expect("it is text");
+        assert_eq!(header("cf-entrypoint"), "worker.js");
+        let boundary = multer::parse_boundary(header("content-type")).expect("it is a form");
+        let body = response.bytes().await.expect("it is complete");
+        let body = futures_util::stream::iter([Ok::<_, std::io::Error>(body)]);
+        let mut form = multer::Multipart::new(body, boundary);
+        for (name, kind, content) in [
+            (
+                "worker.js",
+                "application/javascript+module",
+                main.as_bytes(),
+            ),
+            ("a.txt", "text/plain", data),
+        ] {
+            let part = form.next_field().await.expect("a form").expect("a part");
+            assert_eq!(part.name(), Some(name), "{path}");
+            assert_eq!(part.content_type().map(AsRef::as_ref), Some(kind));
+            assert_eq!(part.bytes().await.expect("its bytes"), content);
+        }
+        assert!(form.next_field().await.expect("the end").is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_with_a_folder_survives_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bench = Bench::start_in(Some(folder.path())).await;
+    let migrations = json!({"new_tag": "v1", "new_sqlite_classes": ["Counter"]});
+    bench.upload_counter("counter", "Counter", migrations).await;
+    assert_eq!(bench.call("counter").await, "1");
+    let paths = [
+        "/workers/scripts",
+        "/workers/services/counter",
+        "/workers/scripts/counter/settings",
+        "/workers/durable_objects/namespaces",
+    ];
+    let mut before = Vec::new();
+    for path in paths {
+        before.push(bench.get(path).await);
+    }
+    bench.local.stop().await;
+
+    let bench = Bench::start_in(Some(folder.path())).await;
+    for (path, before) in paths.into_iter().zip(before) {
+        assert_eq!(bench.get(path).await, before, "{path}");
+    }
+    assert_eq!(bench.call("counter").await, "2");
+    let renamed = json!({"old_tag": "v1", "new_tag": "v2", "renamed_classes": [{"from": "Counter", "to": "Tally"}]});
+    bench.upload_counter("counter", "Tally", renamed).await;
+    assert_eq!(bench.call("counter").await, "3");
+    bench.local.stop().await;
+
+    std::fs::write(folder.path().join("account.json"), "{").expect("it is written");
+    let workerd = install::workerd().await.expect("workerd can be installed");
+    let options = Options {
+        state_dir: Some(folder.path().to_owned()),
+        ..Options::new(workerd)
+    };
+    let error = LocalCloudflare::start(options).await.err();
+    assert!(matches!(error, Some(StartError::Account(_))), "{error:?}");
 }

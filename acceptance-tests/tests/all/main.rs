@@ -5,10 +5,13 @@ mod bad_input;
 mod bindings;
 mod counter;
 mod documentation;
+mod drift;
 mod driver;
 mod examples;
 mod gate;
 mod interruption;
+#[cfg(unix)]
+mod leftovers;
 mod local_cloudflare;
 mod lost_answers;
 #[cfg(unix)]

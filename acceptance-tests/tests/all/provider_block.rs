@@ -128,3 +128,49 @@ async fn a_date_that_nobody_set_is_fixed_and_warned_of() {
     let state = stage.workspace.resource("cloudflare_worker.chat").await;
     assert_eq!(state["compatibility_date"], "2026-11-01");
 }
+
+#[tokio::test]
+async fn a_token_is_in_no_plan_and_no_state() {
+    let stage = Stage::with(&with_block("  api_token = var.token")).await;
+    let token = stage.cloudflare.token().to_owned();
+    let variable =
+        format!("variable \"token\" {{\n  sensitive = true\n  default = {token:?}\n}}\n");
+    stage.workspace.write("token.tf", &variable);
+    let mut plan = stage.workspace.plan_json(&[]).await;
+    // The core itself repeats the values of variables.
+    plan["variables"]["token"].take();
+    plan["configuration"]["root_module"]["variables"]["token"].take();
+    assert!(!plan.to_string().contains(&token));
+    stage.apply(&[]).await;
+    assert!(
+        !stage
+            .workspace
+            .state_json()
+            .await
+            .to_string()
+            .contains(&token)
+    );
+}
+
+#[tokio::test]
+async fn an_aliased_block_has_settings_of_its_own() {
+    let stage = without_environment(
+        &with_block(""),
+        &[("CLOUDFLARE_BASE_URL", "http://127.0.0.1:9")],
+    )
+    .await;
+    let alias = format!(
+        "provider \"cloudflare\" {{\n  alias = \"local\"\n  api_token = {:?}\n  account_id = {:?}\n  base_url = \"{}/\"\n}}\n",
+        stage.cloudflare.token(),
+        stage.cloudflare.account_id(),
+        stage.cloudflare.api_url(),
+    );
+    stage.workspace.write("alias.tf", &alias);
+    stage.workspace.edit(
+        "main.tf",
+        "  workers_dev        = true",
+        "  workers_dev        = true\n  provider = cloudflare.local",
+    );
+    stage.apply(&[]).await;
+    assert_eq!(stage.visit("chat").await, "hello 1");
+}

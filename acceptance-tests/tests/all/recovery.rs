@@ -292,8 +292,7 @@ resource "terraform_data" "dependent" {
 
 #[tokio::test]
 async fn adoption_and_a_block_renamed_without_moved_never_lose_the_worker() {
-    let consenting = CHAT.replace("default = false", "default = true");
-    for configuration in [adopting(), CHAT.to_owned(), consenting] {
+    for configuration in [adopting(), CHAT.to_owned()] {
         let stage = visited(&configuration).await;
         let before = stage.namespaces();
         stage.workspace.edit(

@@ -102,6 +102,26 @@ async fn many_namespaces_come_from_one_block() {
 }
 
 #[tokio::test]
+async fn modules_pass_bindings_on_without_naming_their_type() {
+    let stage = Stage::with(CODE).await;
+    stage.workspace.write(
+        "worker/main.tf",
+        "terraform {\n  required_providers {\n    cloudflare = {\n      source = \"durable-objects/cloudflare\"\n    }\n  }\n}\n\
+         variable \"bindings\" {\n  type = any\n}\nvariable \"script\" {}\nresource \"cloudflare_worker\" \"it\" {\n  name = \
+         \"chat\"\n  compatibility_date = \"2026-11-01\"\n  script = var.script\n  bindings = var.bindings\n}\n",
+    );
+    let caller = "resource \"cloudflare_do_namespace\" \"counted\" {\n  count = 1\n  stable_id = \"counted-${count.index}\"\n  \
+        class_name = \"Counted\"\n}\nmodule \"worker\" {\n  source = \"./worker\"\n  script = \"${local.code}\\nexport class \
+        Counted extends Room {}\"\n  bindings = {\n    ROOMS = cloudflare_do_namespace.rooms\n    COUNTED = \
+        cloudflare_do_namespace.counted[0]\n    LATER = { type = \"service\", service = \"chat\", service_entrypoint = null }\n  }\n}\n";
+    stage.workspace.write("caller.tf", caller);
+    let init = stage.workspace.run(&["get"]).await;
+    assert!(init.status.success(), "{init}");
+    stage.apply(&[]).await;
+    assert_eq!(stage.visit("chat").await, "COUNTED LATER ROOMS");
+}
+
+#[tokio::test]
 async fn what_decides_about_deletion_must_be_known() {
     let stage = Stage::with(&worker(
         "  bindings = { ROOMS = cloudflare_do_namespace.rooms }",

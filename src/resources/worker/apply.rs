@@ -261,9 +261,10 @@ impl Apply<'_> {
             self.wait_for(std::mem::take(&mut missing)).await?;
         }
         let left_out = missing.iter().map(|foreign| foreign.name.clone()).collect();
-        self.upload_once(standing, code, ours, true, &left_out)
+        let etag = self
+            .upload_once(standing, code, ours, true, &left_out)
             .await?;
-        let service = self.landed().await?;
+        let service = self.landed(etag).await?;
         self.commit(service.clone());
         if !missing.is_empty() {
             self.wait_for(missing).await?;
@@ -275,9 +276,10 @@ impl Apply<'_> {
                 settings: settings.await?,
                 service,
             };
-            self.upload_once(Some(&standing), code, ours, false, &BTreeSet::new())
+            let etag = self
+                .upload_once(Some(&standing), code, ours, false, &BTreeSet::new())
                 .await?;
-            let service = self.landed().await?;
+            let service = self.landed(etag).await?;
             self.commit(service);
         }
         Ok(())
@@ -293,6 +295,7 @@ impl Apply<'_> {
         .await
     }
 
+    /// One upload. Returns the etag that it got, unless the answer was lost.
     async fn upload_once(
         &mut self,
         standing: Option<&Standing>,
@@ -300,7 +303,7 @@ impl Apply<'_> {
         ours: &OurTag,
         migrates: bool,
         left_out: &BTreeSet<String>,
-    ) -> Result<(), Diagnostic> {
+    ) -> Result<Option<String>, Diagnostic> {
         if self.request.stop.is_cancelled() {
             let text = "The run was interrupted before the upload. Run apply again to go on.";
             return Err(Diagnostic::error(
@@ -342,9 +345,9 @@ impl Apply<'_> {
         let outcome = uploader.upload(&parts, migration).await;
         self.client.listings().invalidate(&self.account);
         match outcome {
-            Ok(()) => {
+            Ok(uploaded) => {
                 self.worker.session.applies.uploaded();
-                Ok(())
+                Ok(uploaded.etag)
             }
             Err(Failed::Refused(error)) => Err(self.refused(&error)),
             Err(Failed::Unclear(text)) => Err(Diagnostic::error(
@@ -394,8 +397,11 @@ impl Apply<'_> {
     }
 
     /// The Worker after an upload that has landed. Listings lag, so it is looked for more than once.
-    async fn landed(&mut self) -> Result<Service, Diagnostic> {
+    ///
+    /// `etag` is what the upload was answered: unlike a read, it cannot be that of the version before.
+    async fn landed(&mut self, etag: Option<String>) -> Result<Service, Diagnostic> {
         // From here on a failure must not lose the Worker.
+        self.private.etag = etag.clone().filter(|_| self.manages_code());
         self.committed = true;
         self.reach();
         let failed =
@@ -407,12 +413,13 @@ impl Apply<'_> {
                     .await
                     .map_err(|e| failed(&e))?;
             }
-            if let Some(service) = self
+            if let Some(mut service) = self
                 .client
                 .service(&self.account, &self.name)
                 .await
                 .map_err(|e| failed(&e))?
             {
+                service.etag = etag.or(service.etag);
                 return Ok(service);
             }
         }
@@ -456,13 +463,17 @@ impl Apply<'_> {
         })
     }
 
+    /// Whether the code is uploaded from here.
+    fn manages_code(&self) -> bool {
+        let config = &self.request.config;
+        !config.get("script").is_null() || !config.get("modules").is_null()
+    }
+
     /// Notes that the Worker is as planned, with what Cloudflare says of it now.
     fn commit(&mut self, service: Service) {
         self.committed = true;
-        let managed = !self.request.config.get("script").is_null()
-            || !self.request.config.get("modules").is_null();
         if self.planned.upload {
-            self.private.etag = service.etag.clone().filter(|_| managed);
+            self.private.etag = service.etag.clone().filter(|_| self.manages_code());
         } else if self.private.etag.is_none() {
             self.private.etag.clone_from(&service.etag);
         }

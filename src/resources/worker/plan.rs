@@ -92,14 +92,21 @@ fn is_date(text: &str) -> bool {
             .filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
             .and_then(|part| part.parse().ok())
     };
-    let (Some(_), Some(month), Some(day)) = (digits(0..4), digits(5..7), digits(8..10)) else {
+    let (Some(year), Some(month), Some(day)) = (digits(0..4), digits(5..7), digits(8..10)) else {
         return false;
+    };
+    let leaps = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days: u32 = match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if leaps => 29,
+        2 => 28,
+        _ => 31,
     };
     text.len() == 10
         && text.as_bytes()[4] == b'-'
         && text.as_bytes()[7] == b'-'
-        && (1..=12_u32).contains(&month)
-        && (1..=31_u32).contains(&day)
+        && (1..=12).contains(&month)
+        && (1..=days).contains(&day)
 }
 
 /// A plan in the making.
@@ -763,3 +770,6 @@ fn essences<'a>(
     }
     Some(essences)
 }
+
+#[cfg(test)]
+mod tests;

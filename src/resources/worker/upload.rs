@@ -9,7 +9,7 @@ use super::identity::{self, Owned, Whose};
 use super::live;
 use crate::cloudflare::upload::Binding;
 use crate::cloudflare::{
-    AccountId, ApiError, Client, Metadata, Migrations, Module, Service, Settings, Upload,
+    AccountId, ApiError, Client, Metadata, Migrations, Module, Service, Settings, Upload, Uploaded,
 };
 use crate::durable::plan::Migration;
 use crate::durable::tag::OurTag;
@@ -21,6 +21,8 @@ const ATTEMPTS: usize = 3;
 /// How long a target of a binding that was just created may take to be found.
 const TARGET_PAUSE: Duration = Duration::from_secs(2);
 const TARGET_LOOKS: usize = 5;
+/// How long other Workers may take to let go of a class that is deleted: the same run may be about to change them.
+const RELEASE_LOOKS: usize = 60;
 
 /// How often, and how far apart, a listing that differs from what was planned for is asked again.
 const SETTLING_LOOKS: usize = 4;
@@ -202,13 +204,13 @@ pub enum Failed {
 }
 
 impl Uploader<'_> {
-    /// Uploads until it is certain that it has landed, or that it has not.
+    /// Uploads until it is certain that it has landed, or that it has not. Where the answer was lost, it is empty.
     pub async fn upload(
         &self,
         parts: &Parts<'_>,
         mut migration: Option<Migration>,
-    ) -> Result<(), Failed> {
-        let (mut lost, mut missing, mut tag_moved) = (0, 0, false);
+    ) -> Result<Uploaded, Failed> {
+        let (mut lost, mut missing, mut bound, mut tag_moved) = (0, 0, 0, false);
         loop {
             let metadata = parts.metadata(migration.as_ref());
             let outcome = match &parts.code {
@@ -217,22 +219,22 @@ impl Uploader<'_> {
                         metadata,
                         modules: modules.clone(),
                     };
-                    self.client
-                        .upload(self.account, self.name, &upload)
-                        .await
-                        .map(drop)
+                    self.client.upload(self.account, self.name, &upload).await
                 }
                 None => self
                     .client
                     .patch_settings(self.account, self.name, &metadata)
                     .await
-                    .map(drop),
+                    .map(|()| Uploaded::default()),
             };
-            let Err(error) = outcome else { return Ok(()) };
+            let error = match outcome {
+                Ok(uploaded) => return Ok(uploaded),
+                Err(error) => error,
+            };
             match (&error, &mut migration) {
                 (ApiError::MigrationTagMismatch { expected, .. }, Some(migration)) => {
                     if expected.as_ref() == Some(&migration.new_tag) && self.has_landed().await? {
-                        return Ok(()); // An earlier attempt, whose answer was lost.
+                        return Ok(Uploaded::default()); // An earlier attempt, whose answer was lost.
                     }
                     let again =
                         !tag_moved && self.expectation.holds().await.map_err(Failed::Refused)?;
@@ -248,11 +250,18 @@ impl Uploader<'_> {
                         .as_ref()
                         .and_then(|migration| migration.old_tag.clone());
                     match self.what_happened(new_tag, old_tag).await? {
-                        Happened::Landed => return Ok(()),
+                        Happened::Landed => return Ok(Uploaded::default()),
                         Happened::Nothing if lost + 1 < ATTEMPTS => lost += 1,
                         Happened::Nothing => return Err(Failed::Refused(error.clone())),
                         Happened::SomethingElse(text) => return Err(Failed::Unclear(text)),
                     }
+                }
+                (ApiError::ClassStillBound(_), _) if bound + 1 < RELEASE_LOOKS => {
+                    bound += 1;
+                    self.stoppable
+                        .wait("wait for other Workers to let go", TARGET_PAUSE)
+                        .await
+                        .map_err(Failed::Refused)?;
                 }
                 (ApiError::BindingTarget(_), _) if missing + 1 < TARGET_LOOKS => {
                     missing += 1;

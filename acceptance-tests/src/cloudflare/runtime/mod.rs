@@ -1,6 +1,6 @@
 //! Serves Workers with workerd: one process for all of them, replaced at every deploy.
 //!
-//! A request goes through the [`gate`], which knows the port of each Worker. A deploy closes the gate, lets requests
+//! A request goes through the `gate`, which knows the port of each Worker. A deploy closes the gate, lets requests
 //! in progress finish, ends the old process, starts the new one, and opens the gate again. In between requests wait;
 //! none is refused. The other order, new process first, would be some milliseconds shorter, but two processes would
 //! have the same objects open: one would overwrite what the other has just stored, and an alarm set in the old one

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// One module of an upload.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModuleFile {
     /// The name other modules import it by.
     pub name: String,
     /// The content type of its upload part; decides what kind of module it is.
     pub content_type: String,
     /// Its bytes as uploaded.
+    #[serde(with = "base64_text")]
     pub body: Bytes,
 }
 
@@ -136,4 +138,27 @@ pub enum ProbeFailureKind {
     TimedOut,
     /// The runtime itself could not be run; nothing is known about the upload.
     Runtime,
+}
+
+/// Bytes in JSON, a third longer than they are.
+mod base64_text {
+    use axum::body::Bytes;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &Bytes,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Bytes, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = STANDARD.decode(text).map_err(de::Error::custom)?;
+        Ok(bytes.into())
+    }
 }
