@@ -75,6 +75,8 @@ struct Configured {
 struct Memory {
     /// Workers whose state has passed by, by account and immutable id.
     seen: HashSet<(AccountId, String)>,
+    /// Which Workers that exist this process planned for, and whether as a create.
+    planned: HashMap<(AccountId, String), bool>,
     /// Workers that this process creates or created, and has not deleted.
     created: HashSet<(AccountId, ScriptName)>,
     /// Which Workers this process plans to host a stable ID.
@@ -105,6 +107,7 @@ impl Session {
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(configured);
         // What was read of states is remembered: cores may upgrade them before they configure.
         let mut memory = self.memory();
+        memory.planned.clear();
         memory.created.clear();
         memory.hosts.clear();
         memory.warned.clear();
@@ -208,6 +211,12 @@ impl Session {
     pub fn has_seen(&self, account: &AccountId, worker_id: &str) -> bool {
         let seen = (account.clone(), worker_id.to_owned());
         self.memory().seen.contains(&seen)
+    }
+
+    /// Notes that the plan of one resource keeps a live Worker, or creates it; false if another resource does the opposite.
+    pub fn plan_of(&self, account: AccountId, worker_id: &str, creates: bool) -> bool {
+        let planned = (account, worker_id.to_owned());
+        *self.memory().planned.entry(planned).or_insert(creates) == creates
     }
 
     /// Notes that this process creates a Worker; false if it does already. Of two that create it at the same time one is told.

@@ -218,9 +218,11 @@ async fn two_resources_never_become_one_worker() {
             stage.workspace.write(&format!("{twin}.tf"), &block);
         }
         let run = stage.workspace.apply_expecting_error(&[parallelism]).await;
-        run.assert_says("Error: Two resources create Worker chat");
+        run.assert_says("Error: Two resources are Worker chat");
         run.assert_never_says("bug in the provider");
-        let run = stage.workspace.apply_expecting_error(&[parallelism]).await;
+        // One of them is in state by now, and the other one has its name and its code.
+        let run = stage.workspace.plan_expecting_error(&[parallelism]).await;
+        run.assert_says("Error: Two resources are Worker chat");
         assert_eq!(stage.uploads("chat").len(), 1, "{run}");
         assert_eq!(stage.namespaces().len(), 1);
 

@@ -36,11 +36,11 @@ pub fn exists(account: &AccountId, name: &ScriptName) -> Diagnostic {
     .at(AttributePath::root("name"))
 }
 
-/// What to say when another resource of the same run creates the Worker.
+/// What to say when another resource of the same run is the same Worker.
 pub fn twin(name: &ScriptName) -> Diagnostic {
     Diagnostic::error(
-        format!("Two resources create Worker {name}"),
-        "Another resource of this run creates a Worker of this name. Give one of them another `name`.",
+        format!("Two resources are Worker {name}"),
+        "Another resource of this configuration has a Worker of this name. Give one of them another `name`.",
     )
     .at(AttributePath::root("name"))
 }

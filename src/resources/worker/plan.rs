@@ -448,6 +448,12 @@ impl Draft<'_> {
         let renames = self
             .prior_text("name")
             .is_some_and(|before| before != name.as_str());
+        if let Some(id) = self.prior_text("worker_id")
+            && !self.worker.session.plan_of(account.clone(), id, false)
+        {
+            self.diagnostics.push(attempts::twin(name));
+            return None;
+        }
         if !self.creates && !renames {
             return Some(absent);
         }
@@ -472,6 +478,12 @@ impl Draft<'_> {
         let Some(found) = scripts.iter().find(|listed| listed.name == *name) else {
             return Some(absent);
         };
+        let session = &self.worker.session;
+        let is_free = |id: &String| session.plan_of(account.clone(), id, true);
+        if self.creates && !found.worker_id.as_ref().is_none_or(is_free) {
+            self.diagnostics.push(attempts::twin(name));
+            return None;
+        }
         let is_in_state = |id: &String| self.worker.session.has_seen(&account, id);
         if self.creates && found.worker_id.as_ref().is_some_and(is_in_state) {
             return Some(absent); // The create half of replacing a tainted Worker; checked at apply.
