@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::cloudflare::{AccountId, BASE_URL, Credentials, MAX_RETRIES};
+use crate::cloudflare::{AccountId, BASE_URL, Credentials, MAX_RETRIES, is_loopback};
 use crate::resources::{self, Access, Login, Session, duration};
 use crate::tf::{
     Attr, Attribute, AttributePath, Diagnostic, Diagnostics, Mode, Number, Provider, Resource,
@@ -180,22 +180,26 @@ fn access(config: &Value) -> Access {
         }),
         _ => Login::Missing,
     };
+    let base_url = setting(
+        "base_url",
+        &["CLOUDFLARE_BASE_URL", "CLOUDFLARE_API_BASE_URL"],
+    )
+    .or(|| Attr::Known(BASE_URL.to_owned()));
     Access {
         login,
         account: setting("account_id", &["CLOUDFLARE_ACCOUNT_ID"]).map(AccountId::new),
-        base_url: setting(
-            "base_url",
-            &["CLOUDFLARE_BASE_URL", "CLOUDFLARE_API_BASE_URL"],
-        )
-        .or(|| Attr::Known(BASE_URL.to_owned())),
         max_retries: match config.get("max_retries") {
             Value::Number(number) => retries(number).unwrap_or(MAX_RETRIES),
             _ => MAX_RETRIES,
         },
         settle: match config.get("settle").text() {
             Attr::Known(settle) => duration::parse(&settle).unwrap_or(SETTLE),
+            Attr::Null | Attr::Unknown if base_url.known().is_some_and(|url| is_loopback(url)) => {
+                Duration::ZERO
+            }
             Attr::Null | Attr::Unknown => SETTLE,
         },
+        base_url,
     }
 }
 

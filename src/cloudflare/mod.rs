@@ -73,6 +73,20 @@ pub enum Credentials {
     },
 }
 
+/// Whether an API is on this machine: local Cloudflare runs no old version any more once it has answered an upload.
+pub fn is_loopback(base_url: &str) -> bool {
+    let url = reqwest::Url::parse(base_url).ok();
+    let host = url
+        .as_ref()
+        .and_then(|url| url.host_str())
+        .unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || address
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
+}
+
 /// What a [`Client`] is made from.
 #[derive(Clone, Debug)]
 pub struct Configuration {

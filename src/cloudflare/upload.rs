@@ -123,6 +123,20 @@ pub struct Migrations {
     /// Classes whose namespace is destroyed with all data.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "display_each")]
     pub deleted_classes: Vec<ClassName>,
+    /// Namespaces of other Workers that come to this one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub transferred_classes: Vec<TransferredClass>,
+}
+
+/// One transfer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TransferredClass {
+    /// The class that has the namespace now.
+    pub from: ClassName,
+    /// The Worker that has it now.
+    pub from_script: ScriptName,
+    /// The class that has it afterwards.
+    pub to: ClassName,
 }
 
 /// One rename.
@@ -148,6 +162,15 @@ impl From<&Migration> for Migrations {
                 .map(|(from, to)| RenamedClass { from, to })
                 .collect(),
             deleted_classes: migration.deleted.clone(),
+            transferred_classes: migration
+                .transferred
+                .iter()
+                .map(|moved| TransferredClass {
+                    from: moved.from.clone(),
+                    from_script: moved.from_script.clone(),
+                    to: moved.to.clone(),
+                })
+                .collect(),
         }
     }
 }

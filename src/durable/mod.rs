@@ -2,13 +2,16 @@
 //!
 //! Pure: no I/O, no clock, no Terraform types, no HTTP. Everything here is a value or a function of values.
 
+use std::collections::BTreeSet;
+
 pub mod name;
 pub mod plan;
 pub mod tag;
 
 pub use name::{ClassName, InvalidName, MigrationTag, NamespaceId, ScriptName, StableId};
 pub use plan::{
-    Change, Deletion, Migration, MigrationPlan, Placed, Problem, Subject, Warning, plan,
+    Alias, Change, Deletion, Leaving, Migration, MigrationPlan, Placed, Problem, Subject,
+    Transferred, Upload, Warning, plan,
 };
 
 /// Which of Cloudflare's two storage engines a namespace has. It is fixed when the namespace is created.
@@ -65,6 +68,19 @@ pub struct BoundElsewhere {
     pub class: Option<ClassName>,
     /// From `transferred_from`; equal to this Worker when it hands the namespace over.
     pub transferred_from: Option<ScriptName>,
+    /// The name of the binding; `None` where it is only listed.
+    pub binding: Option<String>,
+}
+
+/// A binding of the prior state to a Durable Object namespace, whatever the configuration makes of its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoundBefore {
+    /// The name of the binding.
+    pub name: String,
+    /// The stable ID, where the state has one.
+    pub stable_id: Option<StableId>,
+    /// The id of the namespace that it reached, where it is known.
+    pub namespace_id: Option<NamespaceId>,
 }
 
 /// A namespace as the account lists it.
@@ -110,6 +126,10 @@ pub struct Situation {
     pub after: Vec<Desired>,
     /// What it binds elsewhere.
     pub elsewhere: Vec<BoundElsewhere>,
+    /// What its bindings reached until now.
+    pub bound_before: Vec<BoundBefore>,
+    /// The names that are bindings from now on, whatever they reach.
+    pub bound_after: BTreeSet<String>,
     /// What is known about other Workers.
     pub evidence: Evidence,
 }

@@ -124,6 +124,16 @@ impl Session {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How long a class name rests between two namespaces.
+    pub fn settle(&self) -> Duration {
+        let configured = self.configured();
+        configured
+            .access
+            .as_ref()
+            .map(|access| access.settle)
+            .unwrap_or_default()
+    }
+
     /// A client whose waits end when `stop` is cancelled. Makes no call.
     pub fn client(&self, stop: &CancellationToken) -> Result<Client, NoClient> {
         let configured = self.configured();

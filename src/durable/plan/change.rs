@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::durable::{ClassName, MigrationTag, NamespaceId, StableId, Storage};
+use crate::durable::{ClassName, MigrationTag, NamespaceId, ScriptName, StableId, Storage};
 
 /// What happens to one namespace. Displays as one sentence in a fixed grammar that people and tools read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,28 @@ pub enum Change {
     },
     /// The namespace and its data go.
     Delete(Deletion),
+    /// Another Worker's namespace comes here.
+    Transfer {
+        /// Its identity.
+        stable_id: StableId,
+        /// The Worker that hosts it.
+        from_script: ScriptName,
+        /// Its class there.
+        from: ClassName,
+        /// Its class here.
+        to: ClassName,
+        /// Cloudflare's id.
+        namespace_id: Option<NamespaceId>,
+    },
+    /// Another Worker takes the namespace.
+    Leave {
+        /// Its identity.
+        stable_id: StableId,
+        /// Its class here.
+        class: ClassName,
+        /// The Worker that takes it.
+        to: ScriptName,
+    },
 }
 
 /// A namespace that goes, with its data.
@@ -57,7 +79,9 @@ impl Change {
         match self {
             Self::Create { stable_id, .. }
             | Self::Rename { stable_id, .. }
-            | Self::Adopt { stable_id, .. } => stable_id,
+            | Self::Adopt { stable_id, .. }
+            | Self::Transfer { stable_id, .. }
+            | Self::Leave { stable_id, .. } => stable_id,
             Self::Delete(deletion) => &deletion.stable_id,
         }
     }
@@ -69,6 +93,37 @@ impl Change {
             Self::Rename { from, to, .. } => Some(format!("rename-{from}-{to}")),
             Self::Adopt { from, to, .. } => (from != to).then(|| format!("rename-{from}-{to}")),
             Self::Delete(deletion) => Some(format!("delete-{}", deletion.class)),
+            Self::Transfer {
+                from_script,
+                from,
+                to,
+                ..
+            } => Some(format!("transfer-{from_script}-{from}-{to}")),
+            Self::Leave { .. } => None,
+        }
+    }
+
+    /// The class that it gives up here, and keeps no longer.
+    pub(super) fn gives_up(&self) -> Option<&ClassName> {
+        match self {
+            Self::Rename { from, to, .. } | Self::Adopt { from, to, .. } => {
+                (from != to).then_some(from)
+            }
+            Self::Delete(deletion) => Some(&deletion.class),
+            Self::Leave { class, .. } => Some(class),
+            Self::Create { .. } | Self::Transfer { .. } => None,
+        }
+    }
+
+    /// The class that it takes here.
+    pub(super) fn takes(&self) -> Option<&ClassName> {
+        match self {
+            Self::Rename { from, to, .. } | Self::Adopt { from, to, .. } => {
+                (from != to).then_some(to)
+            }
+            Self::Create { class, .. } => Some(class),
+            Self::Transfer { to, .. } => Some(to),
+            Self::Delete(_) | Self::Leave { .. } => None,
         }
     }
 }
@@ -128,6 +183,30 @@ impl fmt::Display for Change {
                     deletion.class
                 )
             }
+            Self::Transfer {
+                stable_id,
+                from_script,
+                from,
+                to,
+                ..
+            } => {
+                write!(
+                    f,
+                    "transfer {}: {from} of {from_script} -> {to} (data kept)",
+                    OneLine(stable_id.as_str())
+                )
+            }
+            Self::Leave {
+                stable_id,
+                class,
+                to,
+            } => {
+                write!(
+                    f,
+                    "leave {}: {class} to {to} (data kept)",
+                    OneLine(stable_id.as_str())
+                )
+            }
         }
     }
 }
@@ -154,11 +233,14 @@ const TAG_PREFIX_BYTES: usize = 24;
 /// The tag that an upload sets: what it changes, which upload of the run it is, and how the tag before began, so that the same
 /// change made again later gets another tag. Never longer than 128 bytes.
 pub(super) fn new_tag(
-    changes: &[Change],
+    changes: &[&Change],
     upload: usize,
     old: Option<&MigrationTag>,
 ) -> MigrationTag {
-    let words: Vec<String> = changes.iter().filter_map(Change::tag_words).collect();
+    let words: Vec<String> = changes
+        .iter()
+        .filter_map(|change| change.tag_words())
+        .collect();
     let words = words.join("_");
     let mut tag = match head(&words, TAG_WORDS_BYTES) {
         whole if whole.len() == words.len() => words,

@@ -2,34 +2,39 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::change::{Change, Deletion, new_tag};
+use super::change::{Change, Deletion};
 use super::given::{Foreign, Present, declared, is_here};
-use super::problem::{Fate, Problem};
-use super::{Migration, MigrationPlan, Placed, Warning};
+use super::problem::Problem;
+use super::{Leaving, MigrationPlan, Placed, Warning, uploads};
 use crate::durable::tag::Claim;
-use crate::durable::{ClassName, Desired, Hosted, ScriptName, Situation, StableId, Storage};
+use crate::durable::{
+    ClassName, Desired, Hosted, LiveNamespace, NamespaceId, ScriptName, Situation, StableId,
+    Storage,
+};
 
 /// Decides; see [`super::plan`].
 pub(super) fn decide(situation: &Situation) -> MigrationPlan {
     let (wanted, foreign, contradictions) = declared(situation);
     if !contradictions.is_empty() {
         // What is wanted is not known, so anything said beyond this would be noise.
-        let hosts = situation.before.iter().map(as_is).collect();
-        return finished(situation, Vec::new(), hosts, contradictions, Vec::new());
+        let plan = MigrationPlan {
+            hosts: situation.before.iter().map(as_is).collect(),
+            problems: contradictions,
+            ..MigrationPlan::default()
+        };
+        return finished(situation, None, plan);
     }
     let present = Present::of(situation);
     let mut decision = Decision {
         situation,
         present: &present,
         wanted: &wanted,
-        changes: Vec::new(),
-        hosts: Vec::new(),
-        problems: Vec::new(),
-        warnings: Vec::new(),
+        plan: MigrationPlan::default(),
     };
-    let claimed = decision.claims();
+    let sources = decision.sources();
+    let claimed = decision.claims(&sources);
     for want in wanted.values() {
-        decision.want(want, &claimed);
+        decision.want(want, &claimed, &sources);
     }
     for (stable_id, hosted) in &present.known {
         if !wanted.contains_key(stable_id) {
@@ -44,95 +49,38 @@ pub(super) fn decide(situation: &Situation) -> MigrationPlan {
         .filter(|hosted| !taken.contains(&hosted.class))
         .collect();
     decision
+        .plan
         .hosts
         .extend(unclaimed.iter().map(|hosted| as_is(hosted)));
     decision.conflicts(&unclaimed);
-    let Decision {
-        changes,
-        hosts,
-        problems,
-        warnings,
-        ..
-    } = decision;
-    finished(situation, changes, hosts, problems, warnings)
+    let plan = decision.plan;
+    finished(situation, Some(&present), plan)
 }
 
-/// Puts everything in order, and makes the upload if nothing is in the way.
+/// Puts everything in order, and makes the uploads if nothing is in the way.
 fn finished(
     situation: &Situation,
-    mut changes: Vec<Change>,
-    mut hosts: Vec<Placed>,
-    mut problems: Vec<Problem>,
-    mut warnings: Vec<Warning>,
+    present: Option<&Present<'_>>,
+    mut plan: MigrationPlan,
 ) -> MigrationPlan {
-    changes.sort_by(|a, b| a.stable_id().cmp(b.stable_id()));
-    hosts.sort_by(|a, b| {
+    plan.hosts.sort_by(|a, b| {
         (a.stable_id.is_none(), &a.stable_id, &a.class).cmp(&(
             b.stable_id.is_none(),
             &b.stable_id,
             &b.class,
         ))
     });
-    problems.sort();
-    problems.dedup();
-    warnings.sort();
-    warnings.dedup();
-    let mut plan = MigrationPlan {
-        changes,
-        uploads: Vec::new(),
-        hosts,
-        problems,
-        warnings,
-    };
-    if plan.problems.is_empty() {
-        plan.uploads.extend(upload(situation, &plan));
+    plan.leaving.sort();
+    plan.problems.sort();
+    plan.problems.dedup();
+    plan.warnings.sort();
+    plan.warnings.dedup();
+    plan.changes
+        .sort_by(|a, b| a.stable_id().cmp(b.stable_id()));
+    if let (Some(present), true) = (present, plan.problems.is_empty()) {
+        uploads::arrange(situation, present, &mut plan);
     }
     plan
-}
-
-fn upload(situation: &Situation, plan: &MigrationPlan) -> Option<Migration> {
-    let old_tag = situation
-        .old_tag
-        .clone()
-        .filter(|tag| !tag.as_str().is_empty());
-    let mut migration = Migration {
-        new_tag: new_tag(&plan.changes, 1, old_tag.as_ref()),
-        old_tag,
-        new_sqlite_classes: Vec::new(),
-        new_classes: Vec::new(),
-        renamed: Vec::new(),
-        deleted: Vec::new(),
-        owned: plan.claims(),
-    };
-    for change in &plan.changes {
-        match change {
-            Change::Create {
-                class,
-                storage: Storage::Sqlite,
-                ..
-            } => migration.new_sqlite_classes.push(class.clone()),
-            Change::Create {
-                class,
-                storage: Storage::KeyValue,
-                ..
-            } => migration.new_classes.push(class.clone()),
-            Change::Rename { from, to, .. } => migration.renamed.push((from.clone(), to.clone())),
-            Change::Adopt { from, to, .. } if from != to => {
-                migration.renamed.push((from.clone(), to.clone()))
-            }
-            Change::Adopt { .. } => {}
-            Change::Delete(deletion) => migration.deleted.push(deletion.class.clone()),
-        }
-    }
-    migration.new_sqlite_classes.sort();
-    migration.new_classes.sort();
-    migration.renamed.sort();
-    migration.deleted.sort();
-    let empty = migration.new_sqlite_classes.is_empty()
-        && migration.new_classes.is_empty()
-        && migration.renamed.is_empty()
-        && migration.deleted.is_empty();
-    (!empty).then_some(migration)
 }
 
 fn as_is(hosted: &Hosted) -> Placed {
@@ -153,15 +101,34 @@ struct Decision<'a> {
     situation: &'a Situation,
     present: &'a Present<'a>,
     wanted: &'a BTreeMap<StableId, Desired>,
-    changes: Vec<Change>,
-    hosts: Vec<Placed>,
-    problems: Vec<Problem>,
-    warnings: Vec<Warning>,
+    plan: MigrationPlan,
+}
+
+/// Where a namespace that shall move here is now.
+struct Source<'a> {
+    script: &'a ScriptName,
+    class: &'a ClassName,
+    namespace_id: &'a NamespaceId,
+    storage: Storage,
+}
+
+impl<'a> Source<'a> {
+    fn of(live: &'a LiveNamespace) -> Option<Self> {
+        Some(Self {
+            script: live.script.as_ref()?,
+            class: live.class.as_ref()?,
+            namespace_id: &live.id,
+            storage: live.storage,
+        })
+    }
 }
 
 impl<'a> Decision<'a> {
     /// Which wanted namespace takes over which class without a stable ID. Its own class name wins over the one it had before.
-    fn claims(&mut self) -> BTreeMap<&'a StableId, &'a Hosted> {
+    fn claims(
+        &mut self,
+        sources: &BTreeMap<&'a StableId, Source<'a>>,
+    ) -> BTreeMap<&'a StableId, &'a Hosted> {
         let mut claimants = BTreeMap::<&ClassName, Vec<&StableId>>::new();
         let mut claims = BTreeMap::new();
         let present = self.present;
@@ -169,6 +136,7 @@ impl<'a> Decision<'a> {
             .wanted
             .values()
             .filter(|want| !present.known.contains_key(&want.stable_id))
+            .filter(|want| !sources.contains_key(&want.stable_id))
         {
             let hosted = |class| present.unclaimed.get(class).copied();
             if let Some(hosted) =
@@ -185,7 +153,7 @@ impl<'a> Decision<'a> {
             .into_iter()
             .filter(|(_, stable_ids)| stable_ids.len() > 1)
         {
-            self.problems.push(Problem::ClaimedTwice {
+            self.plan.problems.push(Problem::ClaimedTwice {
                 class: class.clone(),
                 stable_ids: stable_ids.into_iter().cloned().collect(),
             });
@@ -193,7 +161,22 @@ impl<'a> Decision<'a> {
         claims
     }
 
-    fn want(&mut self, want: &Desired, claimed: &BTreeMap<&StableId, &Hosted>) {
+    /// Where what `transferred_from` says is found, for everything that is not here already.
+    fn sources(&self) -> BTreeMap<&'a StableId, Source<'a>> {
+        let absent = |want: &&Desired| !self.present.known.contains_key(&want.stable_id);
+        self.wanted
+            .values()
+            .filter(absent)
+            .filter_map(|want| Some((&want.stable_id, self.source(want)?)))
+            .collect()
+    }
+
+    fn want(
+        &mut self,
+        want: &Desired,
+        claimed: &BTreeMap<&StableId, &Hosted>,
+        sources: &BTreeMap<&StableId, Source<'_>>,
+    ) {
         let stable_id = &want.stable_id;
         let known = self.present.known.get(stable_id).copied();
         if let Some(hosted) = known.or_else(|| claimed.get(stable_id).copied()) {
@@ -201,7 +184,7 @@ impl<'a> Decision<'a> {
                 .storage
                 .is_some_and(|storage| storage != hosted.storage)
             {
-                self.problems.push(Problem::StorageChange {
+                self.plan.problems.push(Problem::StorageChange {
                     stable_id: stable_id.clone(),
                     class: hosted.class.clone(),
                     is: hosted.storage,
@@ -209,31 +192,34 @@ impl<'a> Decision<'a> {
             }
             let (stable_id, from, to) =
                 (stable_id.clone(), hosted.class.clone(), want.class.clone());
-            self.hosts
+            self.plan
+                .hosts
                 .push(placed(Some(stable_id.clone()), hosted, &to));
             if known.is_none() {
-                self.changes.push(Change::Adopt {
+                self.plan.changes.push(Change::Adopt {
                     stable_id,
                     from,
                     to,
                 });
             } else if from != to {
-                self.changes.push(Change::Rename {
+                self.plan.changes.push(Change::Rename {
                     stable_id,
                     from,
                     to,
                 });
             }
+        } else if let Some(source) = sources.get(stable_id) {
+            self.transfer(want, source);
         } else if let Err(problem) = self.may_create(want) {
-            self.problems.push(problem);
+            self.plan.problems.push(problem);
         } else {
             let storage = want.storage.unwrap_or(Storage::Sqlite);
-            self.changes.push(Change::Create {
+            self.plan.changes.push(Change::Create {
                 stable_id: stable_id.clone(),
                 class: want.class.clone(),
                 storage,
             });
-            self.hosts.push(Placed {
+            self.plan.hosts.push(Placed {
                 stable_id: Some(stable_id.clone()),
                 class: want.class.clone(),
                 namespace_id: None,
@@ -243,51 +229,70 @@ impl<'a> Decision<'a> {
         }
     }
 
+    /// The namespace moves here, if that is what the configuration says and not only what it might mean.
+    fn transfer(&mut self, want: &Desired, source: &Source<'_>) {
+        let stable_id = want.stable_id.clone();
+        if !want.names_script {
+            self.plan.problems.push(Problem::MoveOrShare {
+                stable_id,
+                from: source.script.clone(),
+                here: self.situation.script.clone(),
+            });
+            return;
+        }
+        if want
+            .storage
+            .is_some_and(|storage| storage != source.storage)
+        {
+            self.plan.problems.push(Problem::StorageChange {
+                stable_id: stable_id.clone(),
+                class: source.class.clone(),
+                is: source.storage,
+            });
+        }
+        let namespace_id = Some(source.namespace_id.clone());
+        self.plan.changes.push(Change::Transfer {
+            stable_id: stable_id.clone(),
+            from_script: source.script.clone(),
+            from: source.class.clone(),
+            to: want.class.clone(),
+            namespace_id: namespace_id.clone(),
+        });
+        self.plan.hosts.push(Placed {
+            stable_id: Some(stable_id),
+            class: want.class.clone(),
+            namespace_id,
+            server_name: None,
+            storage: source.storage,
+        });
+    }
+
     /// Whether nothing says that the namespace exists elsewhere already.
     fn may_create(&mut self, want: &Desired) -> Result<(), Problem> {
         let stable_id = || want.stable_id.clone();
-        let away = self.present.away.get(&want.stable_id).copied();
-        let source = want
-            .transferred_from
-            .as_ref()
-            .filter(|from| !from.as_str().is_empty() && !is_here(self.situation, from));
-        if let Some(source) = source
-            && (away == Some(source) || self.hosts_it(source, want))
-        {
-            let from = source.clone();
-            return Err(match want.names_script {
-                true => Problem::MoveHere {
-                    stable_id: stable_id(),
-                    from,
-                },
-                false => Problem::MoveOrShare {
-                    stable_id: stable_id(),
-                    from,
-                },
-            });
-        }
-        if let Some(script) = away {
-            return Err(Problem::LivesElsewhere {
-                stable_id: stable_id(),
-                script: script.clone(),
-            });
+        let lives_elsewhere = |script: &ScriptName| Problem::LivesElsewhere {
+            stable_id: stable_id(),
+            script: script.clone(),
+            here: self.situation.script.clone(),
+        };
+        let away = self.present.away.get(&want.stable_id);
+        if let Some(script) = away.and_then(|live| live.script.as_ref()) {
+            return Err(lives_elsewhere(script));
         }
         let evidence = &self.situation.evidence;
         let tagged = evidence.tags.iter().filter(|(script, claims)| {
             !is_here(self.situation, script)
-                && claims
-                    .iter()
-                    .any(|claim| claim.stable_id.names(&want.stable_id))
+                && claims.iter().any(|claim| {
+                    claim.stable_id.names(&want.stable_id)
+                        && self.listed(script, &claim.class).is_some()
+                })
         });
         let tagged: BTreeSet<&ScriptName> = tagged.map(|(script, _)| script).collect();
-        if let Some(source) = source {
-            if let Some(script) = tagged.into_iter().find(|script| *script != source) {
-                return Err(Problem::LivesElsewhere {
-                    stable_id: stable_id(),
-                    script: script.clone(),
-                });
+        if let Some(source) = source_script(self.situation, want) {
+            if let Some(script) = tagged.first() {
+                return Err(lives_elsewhere(script));
             }
-            self.warnings.push(Warning::NothingToMove {
+            self.plan.warnings.push(Warning::NothingToMove {
                 stable_id: stable_id(),
                 from: source.clone(),
             });
@@ -300,7 +305,7 @@ impl<'a> Decision<'a> {
         let twins: BTreeSet<&ScriptName> =
             planned.map(|(_, script)| script).chain(tagged).collect();
         for script in twins {
-            self.warnings.push(Warning::AlsoElsewhere {
+            self.plan.warnings.push(Warning::AlsoElsewhere {
                 stable_id: stable_id(),
                 script: script.clone(),
             });
@@ -308,33 +313,48 @@ impl<'a> Decision<'a> {
         Ok(())
     }
 
-    /// Whether another Worker hosts the wanted namespace: by its tag, else by the class, unless that class has another stable ID there.
-    fn hosts_it(&self, script: &ScriptName, want: &Desired) -> bool {
-        let evidence = &self.situation.evidence;
-        let owns = |class: &ClassName| {
-            let mut listing = evidence.namespaces.iter().flatten();
-            listing.any(|live| {
-                live.script.as_ref() == Some(script) && live.class.as_ref() == Some(class)
-            })
-        };
-        let claims: Vec<&Claim> = evidence
+    /// A class of another Worker in the account's listing.
+    fn listed(&self, script: &ScriptName, class: &ClassName) -> Option<&'a LiveNamespace> {
+        let situation = self.situation;
+        let mut listing = situation.evidence.namespaces.iter().flatten();
+        listing
+            .find(|live| live.script.as_ref() == Some(script) && live.class.as_ref() == Some(class))
+    }
+
+    /// What the Worker that `transferred_from` names has of the wanted namespace: by the id that is known, by that Worker's tag,
+    /// else by the class, unless that class has another stable ID there.
+    fn source(&self, want: &Desired) -> Option<Source<'a>> {
+        let situation = self.situation;
+        let script = source_script(situation, want)?;
+        if let Some(live) = self.present.away.get(&want.stable_id) {
+            // The namespace itself is known, so no other one may be taken for it.
+            return Source::of(live).filter(|source| source.script == script);
+        }
+        let claims: Vec<&Claim> = situation
+            .evidence
             .tags
             .iter()
             .filter(|(tagged, _)| tagged == script)
             .flat_map(|(_, claims)| claims)
             .collect();
-        let by_tag: Vec<&&Claim> = (claims.iter())
+        let mut by_tag = (claims.iter())
             .filter(|claim| claim.stable_id.names(&want.stable_id))
-            .collect();
-        if !by_tag.is_empty() {
-            return evidence.namespaces.is_none() || by_tag.iter().any(|claim| owns(&claim.class));
-        }
-        let class = want
-            .previous_class
-            .as_ref()
-            .filter(|class| owns(class))
-            .unwrap_or(&want.class);
-        owns(class) && !claims.iter().any(|claim| claim.class == *class)
+            .peekable();
+        let live = if by_tag.peek().is_some() {
+            by_tag.find_map(|claim| self.listed(script, &claim.class))
+        } else {
+            let previous = want.previous_class.as_ref();
+            let by_class = previous
+                .into_iter()
+                .chain([&want.class])
+                .find_map(|class| self.listed(script, class));
+            by_class.filter(|live| {
+                !claims
+                    .iter()
+                    .any(|claim| Some(&claim.class) == live.class.as_ref())
+            })
+        };
+        live.and_then(Source::of)
     }
 
     fn no_longer_wanted(
@@ -346,7 +366,7 @@ impl<'a> Decision<'a> {
         let (stable_id, class) = (stable_id.clone(), hosted.class.clone());
         let Some(foreign) = foreign else {
             let (namespace_id, consent) = (hosted.namespace_id.clone(), hosted.consent);
-            self.changes.push(Change::Delete(Deletion {
+            self.plan.changes.push(Change::Delete(Deletion {
                 stable_id,
                 class,
                 namespace_id,
@@ -357,124 +377,76 @@ impl<'a> Decision<'a> {
         let script = foreign.script.clone();
         let tags = &self.situation.evidence.tags;
         let has_its_own = tags.iter().any(|(tagged, claims)| {
-            *tagged == script && claims.iter().any(|claim| claim.stable_id.names(&stable_id))
+            *tagged == script
+                && claims.iter().any(|claim| {
+                    claim.stable_id.names(&stable_id)
+                        && self.listed(&script, &claim.class).is_some()
+                })
         });
-        self.hosts.push(as_is(hosted));
-        self.problems.push(match (foreign.from_here, has_its_own) {
+        let problem = match (foreign.from_here, has_its_own) {
+            (true, false) => {
+                self.plan.leaving.push(Leaving {
+                    stable_id: stable_id.clone(),
+                    class: class.clone(),
+                    namespace_id: hosted.namespace_id.clone(),
+                    to: script.clone(),
+                    name_is_taken: self.wanted.values().any(|want| want.class == class),
+                });
+                self.plan.changes.push(Change::Leave {
+                    stable_id,
+                    class,
+                    to: script,
+                });
+                return;
+            }
             (true, true) => Problem::TwoCopies {
                 stable_id,
                 class,
                 script,
             },
-            (true, false) => Problem::MoveAway {
-                stable_id,
-                class,
-                to: script,
-            },
             (false, _) => Problem::HostedHere {
                 stable_id,
                 class,
                 script,
+                here: self.situation.script.clone(),
             },
-        });
+        };
+        self.plan.hosts.push(as_is(hosted));
+        self.plan.problems.push(problem);
     }
 
-    /// What one upload cannot do: a class has one role in it.
+    /// What stands beside classes that nothing claims: these are never touched.
     fn conflicts(&mut self, unclaimed: &[&Hosted]) {
-        let mut leaving = BTreeMap::<&ClassName, (&StableId, Option<&ClassName>)>::new();
-        let mut arriving = Vec::new();
-        let mut problems = Vec::new();
-        for change in &self.changes {
-            match change {
-                Change::Rename {
-                    stable_id,
-                    from,
-                    to,
-                }
-                | Change::Adopt {
-                    stable_id,
-                    from,
-                    to,
-                } if from != to => {
-                    leaving.insert(from, (stable_id, Some(to)));
-                    arriving.push((stable_id, to, false));
-                }
-                Change::Rename { .. } | Change::Adopt { .. } => {}
-                Change::Create {
-                    stable_id, class, ..
-                } => arriving.push((stable_id, class, true)),
-                Change::Delete(deletion) => {
-                    leaving.insert(&deletion.class, (&deletion.stable_id, None));
-                    for bound in &self.situation.elsewhere {
-                        if bound.class.as_ref() == Some(&deletion.class) {
-                            problems.push(Problem::DeletedNameBound {
-                                stable_id: deletion.stable_id.clone(),
-                                class: deletion.class.clone(),
-                                script: bound.script.clone(),
-                            });
-                        }
-                    }
-                }
-            }
+        if unclaimed.is_empty() {
+            return;
         }
-        let nobody_claims: Vec<ClassName> = unclaimed
+        let classes: Vec<ClassName> = unclaimed
             .iter()
             .map(|hosted| hosted.class.clone())
             .collect();
-        for (stable_id, class, created) in arriving {
-            let in_use = |holder: Option<&StableId>, fate| Problem::ClassInUse {
-                stable_id: stable_id.clone(),
-                class: class.clone(),
-                holder: holder.cloned(),
-                fate,
+        for change in &self.plan.changes {
+            let Some(class) = change.takes() else {
+                continue;
             };
-            let server_name = format!("{}_{class}", self.situation.script);
-            if let Some((holder, to)) = leaving.get(class) {
-                problems.push(in_use(
-                    Some(holder),
-                    match to {
-                        None => Fate::Deleted,
-                        Some(to) => Fate::Renamed {
-                            to: (*to).clone(),
-                            circular: leads_to(&leaving, to, stable_id),
-                        },
-                    },
-                ));
-            } else if nobody_claims.contains(class) {
-                problems.push(in_use(None, Fate::Stays));
-            } else if created && self.present.held_names.contains(server_name.as_str()) {
-                // Renames are free of this: they leave server names alone, or, if Cloudflare should rewrite them, no name outlives its class.
-                problems.push(Problem::ServerNameHeld {
-                    stable_id: stable_id.clone(),
+            if classes.contains(class) {
+                self.plan.problems.push(Problem::ClassInUse {
+                    stable_id: change.stable_id().clone(),
                     class: class.clone(),
-                    server_name,
                 });
             }
-            if created && !nobody_claims.is_empty() {
-                problems.push(Problem::Unclaimed {
-                    stable_id: stable_id.clone(),
+            if matches!(change, Change::Create { .. }) {
+                self.plan.problems.push(Problem::Unclaimed {
+                    stable_id: change.stable_id().clone(),
                     class: class.clone(),
-                    unclaimed: nobody_claims.clone(),
+                    unclaimed: classes.clone(),
                 });
             }
         }
-        self.problems.append(&mut problems);
     }
 }
 
-/// Whether the namespace that has the class, or one that waits behind it, is the given one.
-fn leads_to(
-    leaving: &BTreeMap<&ClassName, (&StableId, Option<&ClassName>)>,
-    class: &ClassName,
-    stable_id: &StableId,
-) -> bool {
-    let mut class = class;
-    for _ in 0..leaving.len() {
-        match leaving.get(class) {
-            Some((holder, _)) if *holder == stable_id => return true,
-            Some((_, Some(next))) => class = next,
-            Some((_, None)) | None => return false,
-        }
-    }
-    false
+/// The Worker that `transferred_from` names, if it is another one.
+fn source_script<'a>(situation: &Situation, want: &'a Desired) -> Option<&'a ScriptName> {
+    let from = want.transferred_from.as_ref()?;
+    (!from.as_str().is_empty() && !is_here(situation, from)).then_some(from)
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::problem::Problem;
 use crate::durable::{
-    ClassName, Desired, Hosted, NamespaceId, ScriptName, Situation, StableId, Storage,
+    ClassName, Desired, Hosted, LiveNamespace, NamespaceId, ScriptName, Situation, StableId,
+    Storage,
 };
 
 /// One namespace that the Worker binds from elsewhere.
@@ -129,8 +130,8 @@ pub(super) struct Present<'a> {
     pub(super) known: BTreeMap<&'a StableId, &'a Hosted>,
     /// Hosted, without.
     pub(super) unclaimed: BTreeMap<&'a ClassName, &'a Hosted>,
-    /// Listed under another Worker since.
-    pub(super) away: BTreeMap<&'a StableId, &'a ScriptName>,
+    /// Listed under another Worker since, or bound from one.
+    pub(super) away: BTreeMap<&'a StableId, &'a LiveNamespace>,
     /// Server names that a new namespace cannot have: they are unique in the account, and kept since creation.
     pub(super) held_names: BTreeSet<&'a str>,
 }
@@ -149,9 +150,7 @@ impl<'a> Present<'a> {
         let mut held_names = BTreeSet::new();
         for live in listing {
             held_names.insert(live.name.as_str());
-            if let Some(script) = &live.script {
-                homes.insert(&live.id, script);
-            }
+            homes.insert(&live.id, live);
         }
         let mut present = Self {
             known: BTreeMap::new(),
@@ -183,7 +182,7 @@ impl<'a> Present<'a> {
                 .copied();
             match (
                 &hosted.stable_id,
-                home.filter(|home| !is_here(situation, home)),
+                home.filter(|home| is_elsewhere(situation, home)),
             ) {
                 (Some(stable_id), Some(home)) => {
                     present.away.insert(stable_id, home);
@@ -198,6 +197,26 @@ impl<'a> Present<'a> {
                 }
             }
         }
+        for bound in &situation.bound_before {
+            let home = bound
+                .namespace_id
+                .as_ref()
+                .and_then(|id| homes.get(id))
+                .copied();
+            if let (Some(stable_id), Some(home)) = (
+                &bound.stable_id,
+                home.filter(|home| is_elsewhere(situation, home)),
+            ) {
+                present.away.entry(stable_id).or_insert(home);
+            }
+        }
         present
     }
+}
+
+fn is_elsewhere(situation: &Situation, namespace: &LiveNamespace) -> bool {
+    namespace
+        .script
+        .as_ref()
+        .is_some_and(|script| !is_here(situation, script))
 }

@@ -12,22 +12,6 @@ pub enum Subject<'a> {
     Class(&'a ClassName),
 }
 
-/// What becomes of the namespace that has a class at present.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fate {
-    /// It is renamed.
-    Renamed {
-        /// Its class from now on.
-        to: ClassName,
-        /// Whether it, directly or by way of others, waits for the very namespace that wants its class.
-        circular: bool,
-    },
-    /// It is deleted.
-    Deleted,
-    /// It stays.
-    Stays,
-}
-
 /// Something that only a change of the configuration can solve.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Problem {
@@ -82,34 +66,12 @@ pub enum Problem {
         /// The classes that nothing claims.
         unclaimed: Vec<ClassName>,
     },
-    /// A class is wanted by one namespace while another has it.
+    /// A class is wanted by one namespace while another one, without a stable ID, has it.
     ClassInUse {
         /// The namespace that wants it.
         stable_id: StableId,
         /// The class.
         class: ClassName,
-        /// The namespace that has it, if its stable ID is known.
-        holder: Option<StableId>,
-        /// What becomes of that one.
-        fate: Fate,
-    },
-    /// A namespace cannot be created because its server name is not free.
-    ServerNameHeld {
-        /// The namespace.
-        stable_id: StableId,
-        /// Its class.
-        class: ClassName,
-        /// The server name.
-        server_name: String,
-    },
-    /// A class cannot be deleted in an upload that binds a class of the same name, even another Worker's.
-    DeletedNameBound {
-        /// The namespace.
-        stable_id: StableId,
-        /// Its class.
-        class: ClassName,
-        /// The Worker whose class of that name is bound.
-        script: ScriptName,
     },
     /// The namespace exists on another Worker.
     LivesElsewhere {
@@ -117,13 +79,8 @@ pub enum Problem {
         stable_id: StableId,
         /// The Worker that hosts it.
         script: ScriptName,
-    },
-    /// The namespace should move here.
-    MoveHere {
-        /// The namespace.
-        stable_id: StableId,
-        /// The Worker that hosts it.
-        from: ScriptName,
+        /// This Worker.
+        here: ScriptName,
     },
     /// Nothing says whether the namespace should move here or be shared.
     MoveOrShare {
@@ -131,15 +88,8 @@ pub enum Problem {
         stable_id: StableId,
         /// The Worker that hosts it.
         from: ScriptName,
-    },
-    /// The namespace should move to another Worker.
-    MoveAway {
-        /// The namespace.
-        stable_id: StableId,
-        /// Its class here.
-        class: ClassName,
-        /// The Worker that should host it.
-        to: ScriptName,
+        /// This Worker.
+        here: ScriptName,
     },
     /// The namespace should move to another Worker, which has one of that stable ID already.
     TwoCopies {
@@ -158,10 +108,10 @@ pub enum Problem {
         class: ClassName,
         /// The Worker it is bound from.
         script: ScriptName,
+        /// This Worker.
+        here: ScriptName,
     },
 }
-
-const NO_MOVES: &str = "Moving namespaces between Workers is not supported yet.";
 
 impl Problem {
     /// One line.
@@ -191,53 +141,18 @@ impl Problem {
             Self::ClassInUse {
                 stable_id, class, ..
             } => summary(&[stable_id.as_str(), class.as_str()], |name| {
-                format!(
-                    "Namespace `{}` cannot take class `{}` in one apply",
-                    name[0], name[1]
-                )
+                format!("Namespace `{}` cannot take class `{}`", name[0], name[1])
             }),
-            Self::ServerNameHeld {
-                stable_id, class, ..
-            } => summary(&[stable_id.as_str(), class.as_str()], |name| {
-                format!(
-                    "Namespace `{}` cannot be created as class `{}`",
-                    name[0], name[1]
-                )
+            Self::LivesElsewhere {
+                stable_id, script, ..
+            } => summary(&[stable_id.as_str(), script.as_str()], |name| {
+                format!("Namespace `{}` is hosted by Worker `{}`", name[0], name[1])
             }),
-            Self::DeletedNameBound {
-                stable_id, class, ..
-            } => summary(&[stable_id.as_str(), class.as_str()], |name| {
-                format!(
-                    "Namespace `{}` cannot be deleted while a class `{}` is bound",
-                    name[0], name[1]
-                )
+            Self::MoveOrShare {
+                stable_id, from, ..
+            } => summary(&[stable_id.as_str(), from.as_str()], |name| {
+                format!("Namespace `{}` is hosted by Worker `{}`", name[0], name[1])
             }),
-            Self::LivesElsewhere { stable_id, script } => {
-                summary(&[stable_id.as_str(), script.as_str()], |name| {
-                    format!("Namespace `{}` is hosted by Worker `{}`", name[0], name[1])
-                })
-            }
-            Self::MoveHere { stable_id, from } => {
-                summary(&[stable_id.as_str(), from.as_str()], |name| {
-                    format!(
-                        "Namespace `{}` cannot be moved from Worker `{}`",
-                        name[0], name[1]
-                    )
-                })
-            }
-            Self::MoveOrShare { stable_id, from } => {
-                summary(&[stable_id.as_str(), from.as_str()], |name| {
-                    format!("Namespace `{}` is hosted by Worker `{}`", name[0], name[1])
-                })
-            }
-            Self::MoveAway { stable_id, to, .. } => {
-                summary(&[stable_id.as_str(), to.as_str()], |name| {
-                    format!(
-                        "Namespace `{}` cannot be moved to Worker `{}`",
-                        name[0], name[1]
-                    )
-                })
-            }
             Self::TwoCopies {
                 stable_id, script, ..
             } => summary(&[stable_id.as_str(), script.as_str()], |name| {
@@ -310,81 +225,26 @@ impl Problem {
                 unclaimed[0],
                 unclaimed[0]
             ),
-            Self::ClassInUse {
-                stable_id,
-                class,
-                holder,
-                fate,
-            } => {
-                let holder = holder.as_ref().map_or_else(
-                    || "a namespace without a stable ID".to_owned(),
-                    |holder| format!("the namespace with stable ID `{holder}`"),
-                );
-                match fate {
-                    Fate::Renamed {
-                        to,
-                        circular: false,
-                    } => format!(
-                        "`{class}` is the class of {holder}, which becomes `{to}`. Cloudflare does not accept a class name being given up \
-                         and taken in one upload. Do it in two applies: first rename the other to `{to}`, and keep the present \
-                         `class_name` of `{stable_id}` (or leave it out if it is new); then make this change."
-                    ),
-                    Fate::Renamed { to, circular: true } => format!(
-                        "`{class}` is the class of {holder}, which becomes `{to}`: the namespaces exchange their classes, and Cloudflare \
-                         does not accept that in one upload. Do it in several applies: first give `{stable_id}` a `class_name` that \
-                         nothing uses, and leave the others; then give the others their new names, one in each apply; then give \
-                         `{stable_id}` the name `{class}`."
-                    ),
-                    Fate::Deleted => format!(
-                        "`{class}` is the class of {holder}, which would be deleted. Cloudflare does not accept a class being deleted \
-                         and its name taken in one upload. To replace it, do it in two applies: first remove the other and keep the \
-                         present `class_name` of `{stable_id}` (or leave it out if it is new); then make this change. To keep the \
-                         data under a new stable ID there is no way: keep the old `stable_id`."
-                    ),
-                    Fate::Stays => format!(
-                        "`{class}` is the class of {holder}. Choose another `class_name` for `{stable_id}`, or declare the other one as \
-                         a namespace of its own and rename it in an apply before this."
-                    ),
-                }
-            }
-            Self::ServerNameHeld {
-                stable_id,
-                class,
-                server_name,
-            } => format!(
-                "Cloudflare would name the new namespace `{server_name}`, and an existing namespace keeps that name since it was created. \
-                 Do it in two applies: first create `{stable_id}` with another `class_name`, then rename it to `{class}`; a rename \
-                 needs no new name."
+            Self::ClassInUse { stable_id, class } => format!(
+                "The Worker hosts class `{class}` without a stable ID, and nothing claims it. Choose another `class_name` for `{stable_id}`, \
+                 or declare the other one as a namespace of its own and rename it in an apply before this."
             ),
-            Self::DeletedNameBound {
+            Self::LivesElsewhere {
                 stable_id,
-                class,
                 script,
+                here,
             } => format!(
-                "Class `{class}` (stable ID `{stable_id}`) is no longer bound and would be deleted, but this Worker binds the class of the \
-                 same name of Worker `{script}`. Cloudflare does not delete a class in an upload with a binding of that name, whoever hosts \
-                 it. Do it in two applies: first delete, without the binding of `{script}`; then bind it."
-            ),
-            Self::LivesElsewhere { stable_id, script } => format!(
                 "The namespace `{stable_id}` exists and belongs to Worker `{script}`; creating another here would leave its data behind. \
-                 To use it from here, set `script_name = \"{script}\"`. {NO_MOVES} For a new, empty namespace use another `stable_id`."
+                 To move it here, with its data, set `script_name = \"{here}\"` and `transferred_from = \"{script}\"`. To use it from \
+                 here, set `script_name = \"{script}\"`. For a new, empty namespace use another `stable_id`."
             ),
-            Self::MoveHere { stable_id, from } => format!(
-                "`script_name` and `transferred_from` say that `{stable_id}` moves here from Worker `{from}`. {NO_MOVES} Set \
-                 `script_name = \"{from}\"` to use it where it is."
-            ),
-            Self::MoveOrShare { stable_id, from } => format!(
-                "`transferred_from` names Worker `{from}`, which still hosts `{stable_id}`. To share it, set `script_name = \"{from}\"`. \
-                 To move it, `script_name` would name this Worker; but: {NO_MOVES} For a new, empty namespace set \
-                 `transferred_from = \"\"`."
-            ),
-            Self::MoveAway {
+            Self::MoveOrShare {
                 stable_id,
-                class,
-                to,
+                from,
+                here,
             } => format!(
-                "`transferred_from` says that `{stable_id}` (class `{class}`) moves from this Worker to `{to}`. {NO_MOVES} Set \
-                 `script_name` back, or remove it, so that this Worker goes on hosting it."
+                "`transferred_from` names Worker `{from}`, which still hosts `{stable_id}`. To move it here, with its data, set \
+                 `script_name = \"{here}\"`. To share it, set `script_name = \"{from}\"`. For a new, empty namespace use another `stable_id`."
             ),
             Self::TwoCopies {
                 stable_id,
@@ -399,10 +259,11 @@ impl Problem {
                 stable_id,
                 class,
                 script,
+                here,
             } => format!(
-                "This Worker hosts `{stable_id}` as class `{class}`, and now binds it from Worker `{script}`. Is it moving? Then \
-                 `transferred_from` has to name this Worker; but: {NO_MOVES} To go on hosting it here, remove `script_name`. To delete \
-                 it here, unbind it in an apply of its own first. For the other Worker's namespace use another `stable_id`."
+                "This Worker hosts `{stable_id}` as class `{class}`, and now binds it from Worker `{script}`. Is it moving? Then set \
+                 `transferred_from = \"{here}\"`: it keeps its data. To go on hosting it here, set `script_name = \"{here}\"` or remove it. \
+                 To delete it here, unbind it in an apply of its own first. For the other Worker's namespace use another `stable_id`."
             ),
         }
     }
@@ -421,12 +282,8 @@ impl Problem {
             | Self::StorageChange { stable_id, .. }
             | Self::Unclaimed { stable_id, .. }
             | Self::ClassInUse { stable_id, .. }
-            | Self::ServerNameHeld { stable_id, .. }
-            | Self::DeletedNameBound { stable_id, .. }
             | Self::LivesElsewhere { stable_id, .. }
-            | Self::MoveHere { stable_id, .. }
             | Self::MoveOrShare { stable_id, .. }
-            | Self::MoveAway { stable_id, .. }
             | Self::TwoCopies { stable_id, .. }
             | Self::HostedHere { stable_id, .. } => Subject::StableId(stable_id),
         }
@@ -437,16 +294,12 @@ impl Problem {
         match self {
             Self::TwoIdsOneClass { .. }
             | Self::OneIdTwoClasses { .. }
-            | Self::ClassInUse { .. }
-            | Self::DeletedNameBound { .. }
-            | Self::ServerNameHeld { .. } => "class_name",
+            | Self::ClassInUse { .. } => "class_name",
             Self::OneIdTwoStorages { .. } | Self::StorageChange { .. } => "sqlite",
             Self::ClaimedTwice { .. } | Self::Unclaimed { .. } => "previous_class_name",
             Self::OneIdTwoHosts { .. }
             | Self::LivesElsewhere { .. }
-            | Self::MoveHere { .. }
             | Self::MoveOrShare { .. }
-            | Self::MoveAway { .. }
             | Self::TwoCopies { .. }
             | Self::HostedHere { .. } => "script_name",
         }

@@ -6,17 +6,19 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::code::{self, Code, Modules};
-use super::foreign::{self, Foreign};
+use super::foreign;
 use super::gate::{self, Cause};
 use super::hosting;
 use super::identity::{self, Intent, Planned, Private};
 use super::outcome::{Facts, bound_ids, state_after};
 use super::standing::Standing;
-use super::upload::{Expectation, Failed, Parts, Uploader};
+use super::upload::Expectation;
+use super::uploads::without;
 use super::{Worker, read};
 use crate::cloudflare::{AccountId, ApiError, Client, ScriptSettings, Service};
-use crate::durable::ScriptName;
-use crate::durable::tag::OurTag;
+use crate::durable::plan::Upload;
+use crate::durable::tag::{Claim, OurTag};
+use crate::durable::{MigrationTag, ScriptName, StableId};
 use crate::resources::{diagnose, limit};
 use crate::tf::{
     ApplyRequest, ApplyResponse, Attr, AttributePath, Checkpoint, Diagnostic, Diagnostics,
@@ -128,12 +130,17 @@ impl Apply<'_> {
             mark: self.private.mark.clone().unwrap_or_default(),
             content_hash,
             unfinished: false,
-            claims: identity::read_claims(&self.planned.claims),
+            claims: self.planned.claims.clone(),
         };
         self.guard_data().await?;
         if self.planned.upload {
-            self.upload(standing.as_ref(), code.as_ref(), &ours).await?;
+            self.upload(standing, code.as_ref(), &ours).await?;
         } else if let Some(standing) = &standing {
+            let gone = self.gone().await?;
+            let ours = OurTag {
+                claims: without(&ours.claims, &gone),
+                ..ours
+            };
             self.write_tag(standing, &ours).await?;
             self.commit(standing.service.clone());
         }
@@ -202,6 +209,7 @@ impl Apply<'_> {
             name: &self.name,
             former: self.request.prior.get("name").as_str(),
             namespaces: &self.planned.started_from,
+            leaving: &self.planned.leaving,
         }
     }
 
@@ -223,7 +231,7 @@ impl Apply<'_> {
     }
 
     /// All script tags for the live Worker, with a warning for what found no room.
-    fn tags(&mut self, live: &[String], ours: &OurTag) -> Vec<String> {
+    pub(super) fn tags(&mut self, live: &[String], ours: &OurTag) -> Vec<String> {
         let (tags, left_out) = identity::all_tags(&identity::decode(live).foreign, ours);
         if !left_out.is_empty() {
             let ids: Vec<String> = left_out.iter().map(|id| format!("`{id}`")).collect();
@@ -241,124 +249,8 @@ impl Apply<'_> {
         tags
     }
 
-    async fn upload(
-        &mut self,
-        standing: Option<&Standing>,
-        code: Option<&Modules>,
-        ours: &OurTag,
-    ) -> Result<(), Diagnostic> {
-        let foreign = foreign::foreign(&self.request.planned, &self.name);
-        let mut missing = match foreign.is_empty() {
-            true => Vec::new(),
-            false => {
-                let look = foreign::unresolved(&self.stoppable, &self.account, &foreign);
-                self.read("Cannot see what another Worker hosts", look)
-                    .await?
-            }
-        };
-        let hosts = !self.planned.claims.is_empty() || self.planned.migration.is_some();
-        if !missing.is_empty() && !hosts {
-            self.wait_for(std::mem::take(&mut missing)).await?;
-        }
-        let left_out = missing.iter().map(|foreign| foreign.name.clone()).collect();
-        let etag = self
-            .upload_once(standing, code, ours, true, &left_out)
-            .await?;
-        let service = self.landed(etag).await?;
-        self.commit(service.clone());
-        if !missing.is_empty() {
-            self.wait_for(missing).await?;
-            let settings = self.read(
-                "Cannot read the Worker's settings",
-                self.stoppable.settings(&self.account, &self.name),
-            );
-            let standing = Standing {
-                settings: settings.await?,
-                service,
-            };
-            let etag = self
-                .upload_once(Some(&standing), code, ours, false, &BTreeSet::new())
-                .await?;
-            let service = self.landed(etag).await?;
-            self.commit(service);
-        }
-        Ok(())
-    }
-
-    async fn wait_for(&self, missing: Vec<Foreign>) -> Result<(), Diagnostic> {
-        foreign::wait(
-            &self.stoppable,
-            &self.account,
-            &self.worker.session.applies,
-            missing,
-        )
-        .await
-    }
-
-    /// One upload. Returns the etag that it got, unless the answer was lost.
-    async fn upload_once(
-        &mut self,
-        standing: Option<&Standing>,
-        code: Option<&Modules>,
-        ours: &OurTag,
-        migrates: bool,
-        left_out: &BTreeSet<String>,
-    ) -> Result<Option<String>, Diagnostic> {
-        if self.request.stop.is_cancelled() {
-            let text = "The run was interrupted before the upload. Run apply again to go on.";
-            return Err(Diagnostic::error(
-                format!("Worker {} was not uploaded", self.name),
-                text,
-            ));
-        }
-        let live_tags = standing
-            .map(|standing| standing.service.tags.clone())
-            .unwrap_or_default();
-        let tags = self.tags(&live_tags, ours);
-        let migration = self
-            .planned
-            .migration
-            .as_ref()
-            .filter(|_| migrates)
-            .map(|migration| {
-                migration
-                    .for_tag(standing.and_then(|standing| standing.service.migration_tag.clone()))
-            });
-        let parts = Parts {
-            planned: &self.request.planned,
-            prior: &self.request.prior,
-            name: &self.name,
-            settings: standing.map(|standing| &standing.settings),
-            has_assets: standing.is_some_and(|standing| standing.service.has_assets),
-            code: code.map(|modules| (modules.main.as_str(), modules.modules.clone())),
-            left_out,
-            tags: &tags,
-        };
-        let uploader = Uploader {
-            client: &self.client,
-            stoppable: &self.stoppable,
-            account: &self.account,
-            name: &self.name,
-            ours,
-            expectation: self.expectation(),
-        };
-        let outcome = uploader.upload(&parts, migration).await;
-        self.client.listings().invalidate(&self.account);
-        match outcome {
-            Ok(uploaded) => {
-                self.worker.session.applies.uploaded();
-                Ok(uploaded.etag)
-            }
-            Err(Failed::Refused(error)) => Err(self.refused(&error)),
-            Err(Failed::Unclear(text)) => Err(Diagnostic::error(
-                format!("Upload of Worker {} is unclear", self.name),
-                text,
-            )),
-        }
-    }
-
     /// A refused upload, at the element that it is about.
-    fn refused(&self, error: &ApiError) -> Diagnostic {
+    pub(super) fn refused(&self, error: &ApiError) -> Diagnostic {
         let diagnostic = diagnose::error(format!("Cannot upload Worker {}", self.name), error);
         let says = |class: &str| {
             let quoted = format!("'{class}'");
@@ -373,11 +265,12 @@ impl Apply<'_> {
             let Some(class) = placement.object.class_name.known() else {
                 continue;
             };
-            let created = self
+            let mut migrations = self
                 .planned
-                .migration
-                .as_ref()
-                .is_some_and(|migration| migration.creates_key_value(class));
+                .uploads
+                .iter()
+                .filter_map(|it| it.migration.as_ref());
+            let created = migrations.any(|migration| migration.new_classes.contains(class));
             let attribute = match error {
                 ApiError::KeyValueRefused(_) if created => "sqlite",
                 ApiError::KeyValueRefused(_) => continue,
@@ -399,7 +292,7 @@ impl Apply<'_> {
     /// The Worker after an upload that has landed. Listings lag, so it is looked for more than once.
     ///
     /// `etag` is what the upload was answered: unlike a read, it cannot be that of the version before.
-    async fn landed(&mut self, etag: Option<String>) -> Result<Service, Diagnostic> {
+    pub(super) async fn landed(&mut self, etag: Option<String>) -> Result<Service, Diagnostic> {
         // From here on a failure must not lose the Worker.
         self.private.etag = etag.clone().filter(|_| self.manages_code());
         self.committed = true;
@@ -464,13 +357,13 @@ impl Apply<'_> {
     }
 
     /// Whether the code is uploaded from here.
-    fn manages_code(&self) -> bool {
+    pub(super) fn manages_code(&self) -> bool {
         let config = &self.request.config;
         !config.get("script").is_null() || !config.get("modules").is_null()
     }
 
     /// Notes that the Worker is as planned, with what Cloudflare says of it now.
-    fn commit(&mut self, service: Service) {
+    pub(super) fn commit(&mut self, service: Service) {
         self.committed = true;
         if self.planned.upload {
             self.private.etag = service.etag.clone().filter(|_| self.manages_code());
@@ -490,6 +383,49 @@ impl Apply<'_> {
             &self.account,
             &self.name,
         );
+        self.checkpoint
+            .reach(self.state.clone(), self.private.encode());
+    }
+
+    /// Notes how far an update has come that still needs uploads.
+    ///
+    /// A create is noted as planned: anything else would be an inconsistent result to core. The next Read says what is there.
+    pub(super) fn reach_between(&mut self, upload: &Upload, tag: Option<&MigrationTag>) {
+        self.committed = true;
+        self.private.etag = None;
+        self.reach();
+        if self.creates {
+            return;
+        }
+        let prior = &self.request.prior;
+        let state = &mut self.state;
+        state.set("migrations", prior.get("migrations").clone());
+        if !state.get("content_sha256").is_null() {
+            state.set("content_sha256", Value::Null);
+        }
+        if let Some(tag) = tag {
+            state.set("migration_tag", tag.as_str());
+        }
+        let mut namespaces = state.get("durable_object_namespaces").clone();
+        if let Value::Map(map) = &mut namespaces {
+            for claim in &upload.owned {
+                let entry = claim
+                    .stable_id
+                    .exact()
+                    .and_then(|id| map.get_mut(id.as_str()));
+                if let Some(entry) = entry {
+                    entry.set("class_name", claim.class.as_str());
+                    entry.set("script_name", self.name.as_str());
+                }
+            }
+            map.retain(|id, _| {
+                let names =
+                    |claim: &Claim| claim.stable_id.exact().map(StableId::as_str) == Some(id);
+                upload.owned.iter().any(names)
+                    || !prior.get("durable_object_namespaces").get(id).is_null()
+            });
+        }
+        state.set("durable_object_namespaces", namespaces);
         self.checkpoint
             .reach(self.state.clone(), self.private.encode());
     }
@@ -531,11 +467,18 @@ impl Apply<'_> {
                 .await?;
             self.facts.url = read::url(&self.name, subdomain.enabled, account_subdomain.as_deref());
         }
+        let stays = |claim: &&Claim| {
+            let leaving = &self.planned.leaving;
+            !leaving
+                .iter()
+                .any(|it| claim.stable_id.names(&it.stable_id))
+        };
         let classes: BTreeSet<&str> = self
             .planned
             .claims
             .iter()
-            .map(|(_, class)| class.as_str())
+            .filter(stays)
+            .map(|claim| claim.class.as_str())
             .collect();
         let unknown = |attribute: &str| !planned.get(attribute).is_wholly_known();
         let mut listed_all = true;

@@ -1,14 +1,15 @@
 //! The class changes of a plan: what the planner is given, what it says, and how that is shown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::code::DESTROY_HINT;
 use super::element::{Element, Home};
 use super::gate::{self, Cause};
-use super::hosting::{self, ELEMENT_MAPS, Entry, Placement, Wanted};
-use super::identity::{self, Deleted, Owned, PlannedMigration};
+use super::hosting::{self, ELEMENT_MAPS, Entry, Placement};
+use super::identity::{self, Deleted, Owned};
 use crate::cloudflare::{AccountId, ApiError, Client};
-use crate::durable::plan::{Change, MigrationPlan, Subject};
+use crate::durable::plan::{Change, Leaving, MigrationPlan, Subject, Upload};
+use crate::durable::tag::Claim;
 use crate::durable::{Evidence, MigrationTag, NamespaceId, ScriptName, Situation, StableId, plan};
 use crate::resources::diagnose;
 use crate::resources::session::Session;
@@ -40,10 +41,12 @@ pub struct Classes<'a> {
 pub struct Decision {
     /// Whether something that decides them is unknown.
     pub undecided: bool,
-    /// The class changes of the upload, if there are any.
-    pub migration: Option<PlannedMigration>,
-    /// What our tag shall say.
-    pub claims: Vec<(String, String)>,
+    /// The uploads that change classes, and what completes them.
+    pub uploads: Vec<Upload>,
+    /// The namespaces that another Worker takes over.
+    pub leaving: Vec<Leaving>,
+    /// What our tag shall say in the end.
+    pub claims: Vec<Claim>,
     /// What is deleted.
     pub deletes: Vec<Deleted>,
     /// What the Worker owns now.
@@ -100,6 +103,12 @@ impl Classes<'_> {
             before: before.iter().map(|entry| entry.hosted()).collect(),
             after: wanted.after.clone(),
             elsewhere: wanted.elsewhere.clone(),
+            bound_before: hosting::bound(self.prior),
+            bound_after: ["bindings", "vars"]
+                .into_iter()
+                .filter_map(|attribute| self.config.get(attribute).as_map())
+                .flat_map(|map| map.keys().cloned())
+                .collect(),
             evidence: Evidence::default(),
         };
         situation.evidence.planned_elsewhere = self.session.plan_hosts(
@@ -138,17 +147,13 @@ impl Classes<'_> {
         }
         self.report(&migration, &placements);
         let deletes = self.judge_deletions(&migration, &former).await;
-        if migration.problems.is_empty() {
-            self.refuse_kept_names(&migration, &wanted);
-        }
         if self.diagnostics.has_errors() {
             return None;
         }
         let history = history(&migration);
         Some(Decision {
             undecided: false,
-            migration: migration.uploads.first().map(PlannedMigration::from),
-            claims: identity::write_claims(&migration.claims()),
+            claims: migration.claims(),
             deletes,
             started_from: entries
                 .iter()
@@ -157,9 +162,18 @@ impl Classes<'_> {
                     Some(identity::owned(&entry.class, entry.namespace_id.as_ref()?))
                 })
                 .collect(),
-            namespaces: hosting::planned(&migration.hosts, &entries, &wanted, &own, &former),
+            namespaces: hosting::planned(
+                &migration.hosts,
+                &migration.leaving,
+                &entries,
+                &wanted,
+                &own,
+                &former,
+            ),
             migrations: with_history(self.prior.get("migrations"), history.as_ref()),
             history,
+            uploads: migration.uploads,
+            leaving: migration.leaving,
         })
     }
 
@@ -243,7 +257,10 @@ impl Classes<'_> {
 
     /// A binding of an own class without a stable ID only works if the class is there.
     fn refuse_unhosted_classes(&mut self, placements: &[Placement], entries: &[Entry]) {
-        for Placement { path, object, home } in placements {
+        for Placement {
+            path, object, home, ..
+        } in placements
+        {
             let Some(class) = object
                 .class_name
                 .known()
@@ -313,43 +330,6 @@ impl Classes<'_> {
             }
         }
         deletes
-    }
-
-    /// Cloudflare refuses an upload that deletes a class and gives its binding's name to another one (code 10061).
-    fn refuse_kept_names(&mut self, migration: &MigrationPlan, wanted: &Wanted) {
-        let gone: BTreeMap<&str, &Change> = migration
-            .changes
-            .iter()
-            .filter(|change| matches!(change, Change::Delete(_)))
-            .map(|change| (change.stable_id().as_str(), change))
-            .collect();
-        for (name, prior) in self.prior.get("bindings").as_map().into_iter().flatten() {
-            let reached = prior.get("stable_id").as_str().and_then(|id| gone.get(id));
-            let now = self.config.get("bindings").get(name);
-            let still = matches!(Element::of(now), Some(Element::DurableObject(_)));
-            let Some(Change::Delete(deletion)) = reached.filter(|_| still) else {
-                continue;
-            };
-            let path = AttributePath::root("bindings").key(name);
-            let stays = wanted
-                .after
-                .iter()
-                .any(|desired| desired.stable_id == deletion.stable_id);
-            if !stays {
-                self.diagnostics.push(
-                    Diagnostic::error(
-                        "A binding passes from a deleted namespace to another one",
-                        format!(
-                            "`{path}` reached the namespace with the stable ID `{}` (class `{}`), which is deleted, and reaches another one \
-                             now. Cloudflare refuses that in one upload, and more than one upload is not supported yet. Do it in two \
-                             applies: remove `{path}` in the first one, and bring it back in the second.\n\n{DESTROY_HINT}",
-                            deletion.stable_id, deletion.class
-                        ),
-                    )
-                    .at(path),
-                );
-            }
-        }
     }
 }
 
@@ -429,16 +409,26 @@ fn place(subject: Subject<'_>, placements: &[Placement], attribute: &str) -> Att
     )
 }
 
-/// The sentences of a plan, under the tag that its upload sets.
+/// The sentences of a plan, under the tag that its last upload sets.
 fn history(migration: &MigrationPlan) -> Option<(String, Vec<String>)> {
-    let sentences: Vec<String> = migration.changes.iter().map(ToString::to_string).collect();
-    let key = migration
-        .uploads
-        .first()
-        .map_or(WITHOUT_UPLOAD.to_owned(), |upload| {
-            upload.new_tag.to_string()
-        });
-    (!sentences.is_empty()).then_some((key, sentences))
+    let mut sentences: Vec<String> = migration.changes.iter().map(ToString::to_string).collect();
+    if sentences.is_empty() {
+        return None;
+    }
+    if migration.uploads.len() > 1 {
+        sentences.push(format!("in {} uploads", migration.uploads.len()));
+    }
+    let tag = last_tag(&migration.uploads);
+    Some((
+        tag.map_or(WITHOUT_UPLOAD.to_owned(), ToString::to_string),
+        sentences,
+    ))
+}
+
+/// The migration tag that uploads leave.
+pub fn last_tag(uploads: &[Upload]) -> Option<&MigrationTag> {
+    let mut migrations = uploads.iter().rev().filter_map(|it| it.migration.as_ref());
+    migrations.next().map(|migration| &migration.new_tag)
 }
 
 /// The history with one more entry.

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::element::{self, DurableObject, Element, Home};
-use crate::durable::plan::Placed;
+use crate::durable::plan::{Leaving, Placed};
 use crate::durable::{
-    BoundElsewhere, ClassName, Desired, Hosted, NamespaceId, ScriptName, StableId, Storage,
+    BoundBefore, BoundElsewhere, ClassName, Desired, Hosted, NamespaceId, ScriptName, StableId,
+    Storage,
 };
 use crate::tf::{Attr, AttributePath, Value};
 
@@ -118,6 +119,8 @@ pub struct Placement {
     pub object: DurableObject,
     /// Where its namespace lives.
     pub home: Home,
+    /// The name of the binding; `None` for what is only listed in `durable_objects`.
+    pub binding: Option<String>,
 }
 
 /// Every Durable Object element of a configuration, or `None` if it cannot be told what there is.
@@ -142,6 +145,7 @@ pub fn placements(config: &Value, own: &Attr<ScriptName>) -> Option<Vec<Placemen
                         path,
                         object: *object,
                         home,
+                        binding: (attribute == "bindings").then(|| name.clone()),
                     });
                 }
                 Some(Element::Other(_)) | None => {}
@@ -165,7 +169,13 @@ pub struct Wanted {
 /// Sorts elements by where their namespace lives.
 pub fn wanted(placements: &[Placement]) -> Wanted {
     let mut wanted = Wanted::default();
-    for Placement { object, home, .. } in placements {
+    for Placement {
+        object,
+        home,
+        binding,
+        ..
+    } in placements
+    {
         match (home, object.class_name.known()) {
             (Home::Here(stable_id), Some(class)) => {
                 let desired = Desired {
@@ -194,6 +204,7 @@ pub fn wanted(placements: &[Placement]) -> Wanted {
                 script: script.clone(),
                 class: class.cloned(),
                 transferred_from: object.transferred_from.known().cloned(),
+                binding: binding.clone(),
             }),
             _ => {}
         }
@@ -201,9 +212,27 @@ pub fn wanted(placements: &[Placement]) -> Wanted {
     wanted
 }
 
+/// What the bindings of a state reach.
+pub fn bound(state: &Value) -> Vec<BoundBefore> {
+    let bindings = state.get("bindings").as_map().into_iter().flatten();
+    bindings
+        .filter_map(|(name, value)| {
+            let Some(Element::DurableObject(object)) = Element::of(value) else {
+                return None;
+            };
+            Some(BoundBefore {
+                name: name.clone(),
+                stable_id: object.stable_id.known().cloned(),
+                namespace_id: object.namespace_id.known().cloned(),
+            })
+        })
+        .collect()
+}
+
 /// The planned `durable_object_namespaces`: what is hosted in the end, and what was hosted last and lives elsewhere now.
 pub fn planned(
     hosts: &[Placed],
+    leaving: &[Leaving],
     before: &[Entry],
     wanted: &Wanted,
     own: &ScriptName,
@@ -233,6 +262,25 @@ pub fn planned(
             value.set("name", Value::Unknown);
         }
         map.insert(key, value);
+    }
+    for leaving in leaving {
+        let stays = before
+            .iter()
+            .find(|entry| entry.stable_id.as_ref() == Some(&leaving.stable_id));
+        let there = wanted
+            .elsewhere
+            .iter()
+            .find(|bound| bound.stable_id.as_ref() == Some(&leaving.stable_id));
+        if let Some(entry) = stays {
+            let moved = Entry {
+                class: there
+                    .and_then(|bound| bound.class.clone())
+                    .unwrap_or_else(|| entry.class.clone()),
+                script: Some(leaving.to.clone()),
+                ..entry.clone()
+            };
+            map.insert(entry.key(), moved.value());
+        }
     }
     for entry in before {
         if !entry.lives_in(former) {

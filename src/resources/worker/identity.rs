@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cloudflare::Service;
-use crate::durable::plan::Migration;
+use crate::durable::plan::{Leaving, Upload};
 use crate::durable::tag::{self, AlchemyTarget, Claim, Decoded, OurTag, TagId};
-use crate::durable::{ClassName, MigrationTag, NamespaceId, StableId};
+use crate::durable::{ClassName, NamespaceId, StableId};
 use crate::tf::Diagnostic;
 
 /// Cloudflare takes ten tags from a Worker.
@@ -35,10 +35,12 @@ pub struct Planned {
     pub upload: bool,
     /// The namespaces that the Worker owned when this was planned.
     pub started_from: Vec<Owned>,
-    /// The class changes.
-    pub migration: Option<PlannedMigration>,
-    /// What our tag shall say: stable ID and class.
-    pub claims: Vec<(String, String)>,
+    /// The uploads that change classes, and what completes them.
+    pub uploads: Vec<Upload>,
+    /// The namespaces that another Worker takes over.
+    pub leaving: Vec<Leaving>,
+    /// What our tag shall say in the end.
+    pub claims: Vec<Claim>,
     /// Whether anything about classes was unknown, so that this must not be applied.
     pub undecided: bool,
     /// The namespaces that go.
@@ -94,98 +96,6 @@ pub struct Before {
     pub name: String,
     /// What it hosts.
     pub namespaces: Vec<Deleted>,
-}
-
-/// The class changes of one upload, as private data keeps them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct PlannedMigration {
-    old_tag: Option<String>,
-    new_tag: String,
-    new_sqlite_classes: Vec<String>,
-    new_classes: Vec<String>,
-    renamed: Vec<(String, String)>,
-    deleted: Vec<String>,
-    owned: Vec<(String, String)>,
-}
-
-impl From<&Migration> for PlannedMigration {
-    fn from(migration: &Migration) -> PlannedMigration {
-        let names = |classes: &[ClassName]| classes.iter().map(ToString::to_string).collect();
-        PlannedMigration {
-            old_tag: migration.old_tag.as_ref().map(ToString::to_string),
-            new_tag: migration.new_tag.to_string(),
-            new_sqlite_classes: names(&migration.new_sqlite_classes),
-            new_classes: names(&migration.new_classes),
-            renamed: migration
-                .renamed
-                .iter()
-                .map(|(from, to)| (from.to_string(), to.to_string()))
-                .collect(),
-            deleted: names(&migration.deleted),
-            owned: write_claims(&migration.owned),
-        }
-    }
-}
-
-impl PlannedMigration {
-    /// The migration again, for a Worker whose live tag is `old_tag`.
-    pub fn for_tag(&self, old_tag: Option<MigrationTag>) -> Migration {
-        let names = |classes: &[String]| {
-            classes
-                .iter()
-                .map(|class| ClassName::from_api(class))
-                .collect()
-        };
-        Migration {
-            old_tag,
-            new_tag: self.new_tag(),
-            new_sqlite_classes: names(&self.new_sqlite_classes),
-            new_classes: names(&self.new_classes),
-            renamed: self
-                .renamed
-                .iter()
-                .map(|(from, to)| (ClassName::from_api(from), ClassName::from_api(to)))
-                .collect(),
-            deleted: names(&self.deleted),
-            owned: read_claims(&self.owned),
-        }
-    }
-
-    /// Whether it creates a key-value backed namespace for this class.
-    pub fn creates_key_value(&self, class: &ClassName) -> bool {
-        self.new_classes.iter().any(|new| new == class.as_str())
-    }
-
-    /// The tag that the upload sets.
-    pub fn new_tag(&self) -> MigrationTag {
-        MigrationTag::new(&self.new_tag)
-    }
-}
-
-/// Claims as private data keeps them. An ID of which only the hash is known is left out.
-pub fn write_claims(claims: &[Claim]) -> Vec<(String, String)> {
-    claims
-        .iter()
-        .filter_map(|claim| {
-            Some((
-                claim.stable_id.exact()?.to_string(),
-                claim.class.to_string(),
-            ))
-        })
-        .collect()
-}
-
-/// The claims again.
-pub fn read_claims(claims: &[(String, String)]) -> Vec<Claim> {
-    claims
-        .iter()
-        .filter_map(|(id, class)| {
-            Some(Claim::new(
-                &StableId::new(id).ok()?,
-                &ClassName::from_api(class),
-            ))
-        })
-        .collect()
 }
 
 impl Private {
@@ -343,16 +253,20 @@ mod tests {
 
     #[test]
     fn private_data_survives_being_written_and_read() {
-        let migration = PlannedMigration {
-            old_tag: Some("a".into()),
-            new_tag: "b".into(),
-            renamed: vec![("A".into(), "B".into())],
-            ..PlannedMigration::default()
+        let class = ClassName::from_api("A");
+        let claim = Claim::new(&StableId::new("x").expect("a stable ID"), &class);
+        let upload = Upload {
+            migration: None,
+            owned: vec![claim],
+            aliases: Vec::new(),
+            left_out: ["ROOMS".to_owned()].into(),
+            awaits: vec![class],
+            reuses_names: true,
         };
         let private = Private {
             mark: Some("m".into()),
             planned: Some(Planned {
-                migration: Some(migration),
+                uploads: vec![upload],
                 ..Planned::default()
             }),
             ..Private::default()

@@ -8,6 +8,7 @@ mod classes;
 mod code;
 mod delete;
 pub(super) mod element;
+mod entry;
 mod foreign;
 mod gate;
 mod hosting;
@@ -19,6 +20,7 @@ mod read;
 mod schema;
 mod standing;
 mod upload;
+mod uploads;
 
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::classes::with_history;
 use super::element::{Element, Home};
 use super::hosting::{self, ELEMENT_MAPS, Entry};
-use super::identity::{self, Planned};
+use super::identity::Planned;
 use super::live;
 use crate::cloudflare::{AccountId, Service, Settings};
 use crate::durable::{LiveNamespace, ScriptName};
@@ -179,10 +179,9 @@ fn taken_over(
 ) -> BTreeMap<String, Value> {
     let placements = hosting::placements(planned, &Attr::Known(own.clone())).unwrap_or_default();
     let consent = hosting::wanted(&placements).consent;
-    let claims = identity::read_claims(&plan.claims);
     let entries = facts.own(own).filter_map(|namespace| {
         let class = namespace.class.clone()?;
-        let claim = claims.iter().find(|claim| claim.class == class);
+        let claim = plan.claims.iter().find(|claim| claim.class == class);
         let stable_id = claim.and_then(|claim| claim.stable_id.exact().cloned());
         let consents = stable_id
             .as_ref()

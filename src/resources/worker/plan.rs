@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::classes::{Classes, Decision};
+use super::classes::{Classes, Decision, last_tag};
 use super::code::{self, Code};
 use super::element::{self, Element, Home, Phase};
 use super::gate::{self, Cause};
@@ -559,7 +559,7 @@ impl Draft<'_> {
             != sorted(self.planned.get("compatibility_flags"));
         let main_changes = self.prior_text("main_module").is_some() && differs("main_module");
         let undecided = decision.undecided;
-        let class_change = undecided || decision.migration.is_some();
+        let class_change = undecided || !decision.uploads.is_empty();
         let upload = intent == Intent::Create
             || code_changes
             || main_changes
@@ -575,8 +575,8 @@ impl Draft<'_> {
         let renamed = differs("name");
         let etag = keep(self, "etag", upload);
         let worker_id = keep(self, "worker_id", false);
-        let migration_tag = match &decision.migration {
-            Some(migration) if !undecided => Value::from(migration.new_tag().as_str()),
+        let migration_tag = match last_tag(&decision.uploads) {
+            Some(tag) if !undecided => Value::from(tag.as_str()),
             _ => keep(self, "migration_tag", undecided),
         };
         let url = match self.planned.get("workers_dev") {
@@ -610,7 +610,8 @@ impl Draft<'_> {
             intent,
             upload,
             started_from: decision.started_from.into_iter().collect::<Vec<Owned>>(),
-            migration: decision.migration,
+            uploads: decision.uploads,
+            leaving: decision.leaving,
             claims: decision.claims,
             undecided,
             deletes: decision.deletes,

@@ -11,7 +11,7 @@ use crate::cloudflare::upload::Binding;
 use crate::cloudflare::{
     AccountId, ApiError, Client, Metadata, Migrations, Module, Service, Settings, Upload, Uploaded,
 };
-use crate::durable::plan::Migration;
+use crate::durable::plan::{Leaving, Migration};
 use crate::durable::tag::OurTag;
 use crate::durable::{MigrationTag, ScriptName};
 use crate::tf::Value;
@@ -142,8 +142,9 @@ pub struct Uploader<'a> {
     pub name: &'a ScriptName,
     /// What our tag says after the upload.
     pub ours: &'a OurTag,
-    /// What the plan was made for; asked again if only the migration tag moved.
-    pub expectation: Expectation<'a>,
+    /// What the plan was made for, to be asked again if only the migration tag moved. `None` after the first upload of a run: the
+    /// tag is ours then.
+    pub expectation: Option<Expectation<'a>>,
 }
 
 /// The namespaces that a Worker owned when its plan was made.
@@ -158,11 +159,19 @@ pub struct Expectation<'a> {
     pub former: Option<&'a str>,
     /// What it owned.
     pub namespaces: &'a [Owned],
+    /// What another Worker takes over, and may have taken already.
+    pub leaving: &'a [Leaving],
 }
 
 impl Expectation<'_> {
     /// Whether the live namespaces are still these. Listings lag, so a difference is looked at again.
     pub async fn holds(&self) -> Result<bool, ApiError> {
+        let may_be_gone = |owned: &Owned| {
+            let id = |leaving: &Leaving| leaving.namespace_id.as_ref().map(ToString::to_string);
+            self.leaving
+                .iter()
+                .any(|it| id(it).as_deref() == Some(owned.id.as_str()))
+        };
         let mut expected: Vec<&Owned> = self.namespaces.iter().collect();
         expected.sort();
         for look in 0..SETTLING_LOOKS {
@@ -187,7 +196,11 @@ impl Expectation<'_> {
                 })
                 .collect();
             owned.sort();
-            if owned.iter().eq(expected.iter().copied()) {
+            let expected_now = expected
+                .iter()
+                .copied()
+                .filter(|one| owned.contains(one) || !may_be_gone(one));
+            if owned.iter().eq(expected_now) {
                 return Ok(true);
             }
         }
@@ -236,8 +249,12 @@ impl Uploader<'_> {
                     if expected.as_ref() == Some(&migration.new_tag) && self.has_landed().await? {
                         return Ok(Uploaded::default()); // An earlier attempt, whose answer was lost.
                     }
-                    let again =
-                        !tag_moved && self.expectation.holds().await.map_err(Failed::Refused)?;
+                    let again = match &self.expectation {
+                        Some(expectation) if !tag_moved => {
+                            expectation.holds().await.map_err(Failed::Refused)?
+                        }
+                        _ => false,
+                    };
                     if !again || expected.is_none() {
                         return Err(Failed::Refused(error));
                     }

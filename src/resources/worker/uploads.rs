@@ -1,0 +1,449 @@
+//! The uploads of an apply, one after the other, and the waits between them.
+//!
+//! Every upload is complete: the user's code, all bindings that can exist then, all settings, and our tag for the names that it
+//! leaves behind. Whatever ends the run in between, the tag says `unfinished`, and the next plan goes on from what is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::apply::Apply;
+use super::code::{self, Modules};
+use super::element::{Element, Home};
+use super::entry::{self, Additions};
+use super::foreign::{self, Foreign};
+use super::standing::Standing;
+use super::upload::{Failed, Parts, Uploader};
+use crate::durable::plan::{Leaving, Upload};
+use crate::durable::tag::{Claim, OurTag};
+use crate::durable::{ClassName, MigrationTag, NamespaceId, ScriptName, StableId};
+use crate::resources::diagnose;
+use crate::resources::waiting::GaveUp;
+use crate::tf::{Attr, AttributePath, Diagnostic, Value};
+
+/// How long another Worker may take to take over what this one leaves.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long until the next look, unless this process uploads something before.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// What stays the same for all uploads of an apply.
+struct Run<'r> {
+    standing: Option<Standing>,
+    code: Option<&'r Modules>,
+    ours: &'r OurTag,
+    /// What the code exports, as far as that can be told.
+    exports: code::Exports,
+    /// Bindings of other Workers' classes that are not there yet.
+    missing: Vec<Foreign>,
+    /// The tag that the last upload of this run set.
+    tag: Option<MigrationTag>,
+    /// All script tags that it set.
+    tags: Option<Vec<String>>,
+}
+
+impl Apply<'_> {
+    /// Makes the planned uploads, and further ones until nothing is left out.
+    pub(super) async fn upload(
+        &mut self,
+        standing: Option<Standing>,
+        code: Option<&Modules>,
+        ours: &OurTag,
+    ) -> Result<(), Diagnostic> {
+        let planned = self.planned.uploads.clone();
+        let completing = Upload {
+            migration: None,
+            owned: self.planned.claims.clone(),
+            aliases: Vec::new(),
+            left_out: BTreeSet::new(),
+            awaits: Vec::new(),
+            reuses_names: false,
+        };
+        let uploads = if planned.is_empty() {
+            vec![completing.clone()]
+        } else {
+            planned
+        };
+        let mut run = Run {
+            standing,
+            code,
+            ours,
+            exports: code::exports(code),
+            missing: Vec::new(),
+            tag: None,
+            tags: None,
+        };
+        let takes = uploads.iter().any(takes);
+        let dropped = self.dropped(&run.exports);
+        self.look_for_missing(&mut run).await?;
+        if !takes {
+            self.wait_until_gone(&dropped).await?;
+        }
+        let hosts = !self.planned.claims.is_empty() || !self.planned.uploads.is_empty();
+        if !hosts && !run.missing.is_empty() {
+            self.wait_for_missing(&mut run).await?;
+        }
+        let last = uploads.len() - 1;
+        let mut complete = false;
+        for (number, upload) in uploads.iter().enumerate() {
+            let taken: Vec<Leaving> = self
+                .planned
+                .leaving
+                .iter()
+                .filter(|leaving| upload.awaits.contains(&leaving.class))
+                .cloned()
+                .collect();
+            self.wait_until_gone(&taken).await?;
+            if number == last && number > 0 {
+                self.wait_until_gone(&dropped).await?;
+            }
+            if number > 0 && upload.reuses_names {
+                self.settle().await?;
+            }
+            if number > 0 {
+                self.look_for_missing(&mut run).await?;
+            }
+            complete = self.upload_step(&mut run, upload, number == last).await?;
+        }
+        while !complete {
+            self.wait_until_gone(&dropped).await?;
+            self.wait_for_missing(&mut run).await?;
+            complete = self.upload_step(&mut run, &completing, true).await?;
+        }
+        Ok(())
+    }
+
+    /// What is being left although the code no longer has its class.
+    fn dropped(&self, exports: &code::Exports) -> Vec<Leaving> {
+        let drops = |leaving: &&Leaving| leaving.name_is_taken || exports.lacks(&leaving.class);
+        self.planned.leaving.iter().filter(drops).cloned().collect()
+    }
+
+    /// The stable IDs of what was to leave and has left.
+    pub(super) async fn gone(&self) -> Result<BTreeSet<StableId>, Diagnostic> {
+        let leaving = self.planned.leaving.iter();
+        let all: BTreeSet<StableId> = leaving.map(|it| it.stable_id.clone()).collect();
+        let here = self.still_here(&self.planned.leaving).await?;
+        Ok(all
+            .into_iter()
+            .filter(|id| !here.iter().any(|leaving| leaving.stable_id == *id))
+            .collect())
+    }
+
+    /// Of what is being left, what no other Worker has taken yet.
+    async fn still_here(&self, leaving: &[Leaving]) -> Result<Vec<Leaving>, Diagnostic> {
+        if leaving.is_empty() {
+            return Ok(Vec::new());
+        }
+        let listing = self.read(
+            "Cannot read the namespaces",
+            self.stoppable.namespaces(&self.account),
+        );
+        let listing = listing.await?;
+        let here = |leaving: &&Leaving| {
+            listing.iter().any(|live| {
+                let same = match &leaving.namespace_id {
+                    Some(id) => live.id == *id,
+                    None => live.class.as_ref() == Some(&leaving.class),
+                };
+                same && live.script.as_ref() == Some(&self.name)
+            })
+        };
+        Ok(leaving.iter().filter(here).cloned().collect())
+    }
+
+    async fn wait_until_gone(&self, leaving: &[Leaving]) -> Result<(), Diagnostic> {
+        let deadline = Instant::now() + PATIENCE;
+        let applies = &self.worker.session.applies;
+        loop {
+            let here = self.still_here(leaving).await?;
+            let Some(first) = here.first() else {
+                return Ok(());
+            };
+            let cannot_see = |error| diagnose::error("Cannot wait for another Worker", &error);
+            tokio::select! {
+                outcome = applies.wait(PAUSE, deadline) => outcome.map_err(|why| not_taken(why, first, &self.name))?,
+                outcome = self.stoppable.wait("wait for another Worker", PATIENCE) => outcome.map_err(cannot_see)?,
+            }
+        }
+    }
+
+    /// Waits until no old version of the Worker starts objects under the names that were given up.
+    async fn settle(&self) -> Result<(), Diagnostic> {
+        let settle = self.worker.session.settle();
+        if settle.is_zero() {
+            return Ok(());
+        }
+        let wait = self
+            .stoppable
+            .wait("wait for class names to settle", settle);
+        self.read("Interrupted between two uploads", wait).await
+    }
+
+    async fn look_for_missing(&self, run: &mut Run<'_>) -> Result<(), Diagnostic> {
+        let foreign = foreign::foreign(&self.request.planned, &self.name);
+        run.missing = match foreign.is_empty() {
+            true => Vec::new(),
+            false => {
+                let look = foreign::unresolved(&self.stoppable, &self.account, &foreign);
+                self.read("Cannot see what another Worker hosts", look)
+                    .await?
+            }
+        };
+        Ok(())
+    }
+
+    async fn wait_for_missing(&self, run: &mut Run<'_>) -> Result<(), Diagnostic> {
+        let missing = std::mem::take(&mut run.missing);
+        let applies = &self.worker.session.applies;
+        foreign::wait(&self.stoppable, &self.account, applies, missing).await
+    }
+
+    /// One upload. Returns whether it left nothing out.
+    async fn upload_step(
+        &mut self,
+        run: &mut Run<'_>,
+        upload: &Upload,
+        is_last: bool,
+    ) -> Result<bool, Diagnostic> {
+        if self.request.stop.is_cancelled() {
+            let text = "The run was interrupted before the upload. Run apply again to go on.";
+            return Err(Diagnostic::error(
+                format!("Worker {} was not uploaded", self.name),
+                text,
+            ));
+        }
+        let here = self.still_here(&self.planned.leaving).await?;
+        let moment = Moment::of(self, run, upload, &here);
+        let gone: BTreeSet<StableId> = self
+            .planned
+            .leaving
+            .iter()
+            .filter(|leaving| !here.contains(leaving))
+            .map(|leaving| leaving.stable_id.clone())
+            .collect();
+        let complete = is_last && moment.is_complete();
+        let ours = OurTag {
+            claims: without(&upload.owned, &gone),
+            unfinished: !complete,
+            ..run.ours.clone()
+        };
+        let live_tags = match (&run.tags, &run.standing) {
+            (Some(tags), _) => tags.clone(),
+            (None, Some(standing)) => standing.service.tags.clone(),
+            (None, None) => Vec::new(),
+        };
+        let tags = self.tags(&live_tags, &ours);
+        let mut migration = upload.migration.clone();
+        if let Some(migration) = &mut migration {
+            migration.old_tag = match (&run.tag, &run.standing) {
+                // Listings may lag behind our own upload, so what it set counts.
+                (Some(tag), _) => Some(tag.clone()),
+                (None, Some(standing)) => standing.service.migration_tag.clone(),
+                (None, None) => None,
+            };
+            self.find_sources(migration).await?;
+        }
+        let with_entry;
+        let code = match run.code {
+            Some(modules) if !moment.additions.is_empty() => {
+                with_entry =
+                    entry::with_additions(modules, run.exports.has_default(), &moment.additions);
+                Some(&with_entry)
+            }
+            code => code,
+        };
+        let parts = Parts {
+            planned: &moment.planned,
+            prior: &self.request.prior,
+            name: &self.name,
+            settings: run.standing.as_ref().map(|standing| &standing.settings),
+            has_assets: run
+                .standing
+                .as_ref()
+                .is_some_and(|standing| standing.service.has_assets),
+            code: code.map(|modules| (modules.main.as_str(), modules.modules.clone())),
+            left_out: &moment.left_out,
+            tags: &tags,
+        };
+        let uploader = Uploader {
+            client: &self.client,
+            stoppable: &self.stoppable,
+            account: &self.account,
+            name: &self.name,
+            ours: &ours,
+            expectation: run.tag.is_none().then(|| self.expectation()),
+        };
+        let outcome = uploader.upload(&parts, migration).await;
+        self.client.listings().invalidate(&self.account);
+        let uploaded = match outcome {
+            Ok(uploaded) => uploaded,
+            Err(Failed::Refused(error)) => return Err(self.refused(&error)),
+            Err(Failed::Unclear(text)) => {
+                return Err(Diagnostic::error(
+                    format!("Upload of Worker {} is unclear", self.name),
+                    text,
+                ));
+            }
+        };
+        if let Some(migration) = &upload.migration {
+            run.tag = Some(migration.new_tag.clone());
+        }
+        run.tags = Some(tags);
+        self.worker.session.applies.uploaded();
+        if complete {
+            let service = self.landed(uploaded.etag).await?;
+            self.commit(service);
+        } else {
+            self.reach_between(upload, run.tag.as_ref());
+        }
+        Ok(moment.is_complete())
+    }
+
+    /// Makes sure that what moves here is where it was, under whatever class.
+    async fn find_sources(
+        &self,
+        migration: &mut crate::durable::plan::Migration,
+    ) -> Result<(), Diagnostic> {
+        if migration.transferred.is_empty() {
+            return Ok(());
+        }
+        let listing = self.read(
+            "Cannot read the namespaces",
+            self.stoppable.namespaces(&self.account),
+        );
+        let listing = listing.await?;
+        for moved in &mut migration.transferred {
+            let is_it = |id: &NamespaceId| moved.namespace_id.as_ref() == Some(id);
+            let live = listing.iter().find(|live| is_it(&live.id));
+            let class = live
+                .filter(|live| live.script.as_ref() == Some(&moved.from_script))
+                .and_then(|live| live.class.clone());
+            let Some(class) = class else {
+                return Err(Diagnostic::error(
+                    format!(
+                        "Class {} is no longer on Worker {}",
+                        moved.from, moved.from_script
+                    ),
+                    format!(
+                        "The namespace that moves to Worker `{}` as class `{}` was on Worker `{}` when the plan was made, and is not there any \
+                         more. Nothing was moved. Plan again and look at what it shows.",
+                        self.name, moved.to, moved.from_script
+                    ),
+                ));
+            };
+            moved.from = class;
+        }
+        Ok(())
+    }
+}
+
+fn takes(upload: &Upload) -> bool {
+    let transferred = upload.migration.as_ref().map(|it| &it.transferred);
+    transferred.is_some_and(|transferred| !transferred.is_empty())
+}
+
+/// Claims, but for those of namespaces that have left.
+pub(super) fn without(claims: &[Claim], gone: &BTreeSet<StableId>) -> Vec<Claim> {
+    let stays = |claim: &&Claim| !gone.iter().any(|id| claim.stable_id.names(id));
+    claims.iter().filter(stays).cloned().collect()
+}
+
+/// What one upload says, given what is there at that moment.
+struct Moment {
+    /// The planned state, its bindings with the classes that the server holds then.
+    planned: Value,
+    /// Bindings that cannot exist then.
+    left_out: BTreeSet<String>,
+    /// What the generated main module adds.
+    additions: Additions,
+    /// Whether a binding still leads to the namespace here that is on its way to another Worker.
+    leads_here: bool,
+}
+
+impl Moment {
+    fn of(apply: &Apply<'_>, run: &Run<'_>, upload: &Upload, here: &[Leaving]) -> Moment {
+        let own = Attr::Known(apply.name.clone());
+        let owned: BTreeMap<&StableId, &ClassName> = upload
+            .owned
+            .iter()
+            .filter_map(|claim| Some((claim.stable_id.exact()?, &claim.class)))
+            .collect();
+        let missing: BTreeSet<&str> = run.missing.iter().map(|it| it.name.as_str()).collect();
+        let mut left_out = upload.left_out.clone();
+        let mut leads_here = false;
+        let mut planned = apply.request.planned.clone();
+        if let Value::Map(mut bindings) = planned.get("bindings").clone() {
+            for (name, element) in &mut bindings {
+                let Some(Element::DurableObject(object)) = Element::of(element) else {
+                    continue;
+                };
+                match object.home(&own) {
+                    Home::Here(stable_id) => match owned.get(&stable_id) {
+                        Some(class) => element.set("class_name", class.as_str()),
+                        None => {
+                            left_out.insert(name.clone());
+                        }
+                    },
+                    Home::There(_) if missing.contains(name.as_str()) => {
+                        let id = object.stable_id.known();
+                        match here.iter().find(|it| Some(&it.stable_id) == id) {
+                            Some(leaving) => {
+                                element.set("class_name", leaving.class.as_str());
+                                element.set("script_name", apply.name.as_str());
+                                leads_here = true;
+                            }
+                            None => {
+                                left_out.insert(name.clone());
+                            }
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            planned.set("bindings", Value::Map(bindings));
+        }
+        let stubs = here
+            .iter()
+            .filter(|leaving| leaving.name_is_taken || run.exports.lacks(&leaving.class));
+        Moment {
+            planned,
+            left_out,
+            additions: Additions {
+                aliases: upload.aliases.clone(),
+                stubs: stubs.map(|leaving| leaving.class.clone()).collect(),
+            },
+            leads_here,
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.left_out.is_empty() && self.additions.is_empty() && !self.leads_here
+    }
+}
+
+fn not_taken(why: GaveUp, leaving: &Leaving, own: &ScriptName) -> Diagnostic {
+    let Leaving {
+        stable_id,
+        class,
+        to,
+        ..
+    } = leaving;
+    let reason = match why {
+        GaveUp::TimedOut => "two minutes were not enough",
+        GaveUp::Starved => {
+            "every apply that runs now waits for another one; with `-parallelism=1`, or when all places are taken by Workers that wait, \
+             the other Worker gets no turn"
+        }
+    };
+    Diagnostic::error(
+        format!("Worker {to} has not taken {class} yet"),
+        format!(
+            "The namespace `{stable_id}` (class `{class}`) moves from Worker `{own}` to `{to}`, and the code of `{own}` no longer has the \
+             class: it can be uploaded only when `{to}` has taken the namespace, which did not happen: {reason}. Keep exporting the class \
+             from `{own}` for the apply that moves it, or run with a higher `-parallelism`. If `{own}` refers to `{to}`, apply again. \
+             Nothing is lost."
+        ),
+    )
+    .at(AttributePath::root("bindings"))
+}
