@@ -405,6 +405,7 @@ mod tests {
             new_sqlite_classes: vec![],
             renamed_classes: vec![],
             deleted_classes: vec![],
+            transferred_classes: vec![],
         });
         let metadata = Metadata {
             migrations,

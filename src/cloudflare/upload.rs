@@ -448,6 +448,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::durable::Transferred;
 
     fn metadata() -> Metadata {
         let class = ClassName::from_api;
@@ -523,6 +524,11 @@ mod tests {
                     to: class("B"),
                 }],
                 deleted_classes: vec![class("Gone")],
+                transferred_classes: vec![TransferredClass {
+                    from: class("There"),
+                    from_script: ScriptName::from_api("host"),
+                    to: class("Here"),
+                }],
             }),
             tags: vec![text("team:x")],
             keep_bindings: vec![text("secret_text")],
@@ -548,7 +554,8 @@ mod tests {
             r#"{"type":"inherit","name":"I"},"#,
             r#"{"name":"RL","simple":{"limit":12.5},"type":"ratelimit"}],"#,
             r#""migrations":{"old_tag":"v1","new_tag":"v2","new_sqlite_classes":["Room"],"#,
-            r#""renamed_classes":[{"from":"A","to":"B"}],"deleted_classes":["Gone"]},"#,
+            r#""renamed_classes":[{"from":"A","to":"B"}],"deleted_classes":["Gone"],"#,
+            r#""transferred_classes":[{"from":"There","from_script":"host","to":"Here"}]},"#,
             r#""tags":["team:x"],"keep_bindings":["secret_text"],"keep_assets":true,"#,
             r#""limits":{"cpu_ms":50},"logpush":true}"#,
         );
@@ -565,12 +572,18 @@ mod tests {
             new_classes: vec![class("Kv")],
             renamed: vec![(class("From"), class("To"))],
             deleted: vec![class("Gone")],
-            owned: vec![],
+            transferred: vec![Transferred {
+                from_script: ScriptName::from_api("host"),
+                from: class("Source"),
+                to: class("Target"),
+                namespace_id: None,
+            }],
         };
         let json = serde_json::to_string(&Migrations::from(&migration)).expect("plain JSON");
         let expect = concat!(
             r#"{"new_tag":"t","new_classes":["Kv"],"new_sqlite_classes":["New"],"#,
-            r#""renamed_classes":[{"from":"From","to":"To"}],"deleted_classes":["Gone"]}"#,
+            r#""renamed_classes":[{"from":"From","to":"To"}],"deleted_classes":["Gone"],"#,
+            r#""transferred_classes":[{"from":"Source","from_script":"host","to":"Target"}]}"#,
         );
         assert_eq!(json, expect);
     }

@@ -280,16 +280,17 @@ impl<'a> Decision<'a> {
             return Err(lives_elsewhere(script));
         }
         let evidence = &self.situation.evidence;
-        let tagged = evidence.tags.iter().filter(|(script, claims)| {
-            !is_here(self.situation, script)
-                && claims.iter().any(|claim| {
-                    claim.stable_id.names(&want.stable_id)
-                        && self.listed(script, &claim.class).is_some()
-                })
+        let tagged = evidence.tags.iter().filter_map(|(script, claims)| {
+            let mut claims = claims.iter();
+            let claim = claims.find(|claim| claim.stable_id.names(&want.stable_id))?;
+            (!is_here(self.situation, script)).then_some((script, claim))
         });
-        let tagged: BTreeSet<&ScriptName> = tagged.map(|(script, _)| script).collect();
+        let tagged: BTreeMap<&ScriptName, &Claim> = tagged.collect();
         if let Some(source) = source_script(self.situation, want) {
-            if let Some(script) = tagged.first() {
+            let mut owning = tagged
+                .iter()
+                .filter(|(script, claim)| self.listed(script, &claim.class).is_some());
+            if let Some((script, _)) = owning.next() {
                 return Err(lives_elsewhere(script));
             }
             self.plan.warnings.push(Warning::NothingToMove {
@@ -302,8 +303,10 @@ impl<'a> Decision<'a> {
             .planned_elsewhere
             .iter()
             .filter(|(id, script)| *id == want.stable_id && !is_here(self.situation, script));
-        let twins: BTreeSet<&ScriptName> =
-            planned.map(|(_, script)| script).chain(tagged).collect();
+        let twins: BTreeSet<&ScriptName> = planned
+            .map(|(_, script)| script)
+            .chain(tagged.into_keys())
+            .collect();
         for script in twins {
             self.plan.warnings.push(Warning::AlsoElsewhere {
                 stable_id: stable_id(),

@@ -9,8 +9,6 @@ mod warning;
 
 #[cfg(test)]
 mod cases;
-#[cfg(test)]
-mod model;
 
 pub use change::{Change, Deletion};
 pub use problem::{Problem, Subject};
