@@ -3,6 +3,7 @@
 mod adoption;
 mod bad_input;
 mod bindings;
+mod classes;
 mod counter;
 mod documentation;
 mod drift;
@@ -10,6 +11,7 @@ mod driver;
 mod examples;
 mod gate;
 mod interruption;
+mod layout;
 #[cfg(unix)]
 mod leftovers;
 mod local_cloudflare;

@@ -896,8 +896,8 @@ fn summaries_fit_whatever_the_names_are() {
     for name in [long.as_str(), wide.as_str()] {
         // `shown` checks the length of each.
         check_any(
-            &format!("? = {class}"),
-            &format!("{name} = {class}\n{class} = A"),
+            &format!("{name} = A\n? = {class}"),
+            &format!("{name} = {class}"),
         );
         check_any("", &format!("a = {class}\n{name} = {class}"));
         check_any(&format!("{name} = A"), &format!("{name} @ {long} A"));
