@@ -21,4 +21,5 @@ mod plugin;
 mod provider_block;
 mod recovery;
 mod runtime;
+mod transfers;
 mod unknown;

@@ -652,7 +652,13 @@ fn a_namespace_that_lives_elsewhere_is_not_created_again() {
     );
     // It is not this Worker's to delete either.
     check(away, "", "");
-    check(away, "a @ other A from w", "");
+    check(away, "a @ third A from w", "");
+    // Taken between two plan calls of one run, which must not differ.
+    check(
+        away,
+        "a @ other A from w",
+        "leave a: A to other (data kept)",
+    );
 }
 
 #[test]

@@ -41,6 +41,15 @@ pub(super) fn decide(situation: &Situation) -> MigrationPlan {
             decision.no_longer_wanted(stable_id, hosted, foreign.get(stable_id));
         }
     }
+    for (stable_id, (hosted, home)) in &present.left {
+        // The other Worker was faster. To whoever planned before, nothing is different.
+        if let Some(foreign) = foreign.get(stable_id)
+            && foreign.from_here
+            && home.script.as_ref() == Some(&foreign.script)
+        {
+            decision.leave(stable_id, hosted, &foreign.script);
+        }
+    }
     let taken: BTreeSet<&ClassName> = claimed.values().map(|hosted| &hosted.class).collect();
     let unclaimed: Vec<&Hosted> = present
         .unclaimed
@@ -387,21 +396,7 @@ impl<'a> Decision<'a> {
                 })
         });
         let problem = match (foreign.from_here, has_its_own) {
-            (true, false) => {
-                self.plan.leaving.push(Leaving {
-                    stable_id: stable_id.clone(),
-                    class: class.clone(),
-                    namespace_id: hosted.namespace_id.clone(),
-                    to: script.clone(),
-                    name_is_taken: self.wanted.values().any(|want| want.class == class),
-                });
-                self.plan.changes.push(Change::Leave {
-                    stable_id,
-                    class,
-                    to: script,
-                });
-                return;
-            }
+            (true, false) => return self.leave(&stable_id, hosted, &script),
             (true, true) => Problem::TwoCopies {
                 stable_id,
                 class,
@@ -416,6 +411,22 @@ impl<'a> Decision<'a> {
         };
         self.plan.hosts.push(as_is(hosted));
         self.plan.problems.push(problem);
+    }
+
+    fn leave(&mut self, stable_id: &StableId, hosted: &Hosted, to: &ScriptName) {
+        let class = &hosted.class;
+        self.plan.leaving.push(Leaving {
+            stable_id: stable_id.clone(),
+            class: class.clone(),
+            namespace_id: hosted.namespace_id.clone(),
+            to: to.clone(),
+            name_is_taken: self.wanted.values().any(|want| want.class == *class),
+        });
+        self.plan.changes.push(Change::Leave {
+            stable_id: stable_id.clone(),
+            class: class.clone(),
+            to: to.clone(),
+        });
     }
 
     /// What stands beside classes that nothing claims: these are never touched.

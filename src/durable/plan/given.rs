@@ -132,6 +132,8 @@ pub(super) struct Present<'a> {
     pub(super) unclaimed: BTreeMap<&'a ClassName, &'a Hosted>,
     /// Listed under another Worker since, or bound from one.
     pub(super) away: BTreeMap<&'a StableId, &'a LiveNamespace>,
+    /// Hosted here according to the state, but listed under another Worker since.
+    pub(super) left: BTreeMap<&'a StableId, (&'a Hosted, &'a LiveNamespace)>,
     /// Server names that a new namespace cannot have: they are unique in the account, and kept since creation.
     pub(super) held_names: BTreeSet<&'a str>,
 }
@@ -156,6 +158,7 @@ impl<'a> Present<'a> {
             known: BTreeMap::new(),
             unclaimed: BTreeMap::new(),
             away: BTreeMap::new(),
+            left: BTreeMap::new(),
             held_names,
         };
         let mut before: Vec<&Hosted> = situation.before.iter().collect();
@@ -186,6 +189,7 @@ impl<'a> Present<'a> {
             ) {
                 (Some(stable_id), Some(home)) => {
                     present.away.insert(stable_id, home);
+                    present.left.insert(stable_id, (hosted, home));
                 }
                 (None, Some(_)) => {}
                 // A state that gives one stable ID twice does not say which is meant; the second counts as unclaimed, which is never deleted.

@@ -32,6 +32,8 @@ pub struct Foreign {
     pub class: ClassName,
     /// Its identity, if the binding says it.
     pub stable_id: Option<StableId>,
+    /// The class that the host's tag gives for that identity at present, while it is not this one.
+    pub class_now: Option<ClassName>,
 }
 
 /// Every binding of a planned Worker to a class of another one.
@@ -50,6 +52,7 @@ pub fn foreign(planned: &Value, own: &ScriptName) -> Vec<Foreign> {
                 script,
                 class: class.clone(),
                 stable_id: object.stable_id.known().cloned(),
+                class_now: None,
             });
         }
     }
@@ -92,11 +95,26 @@ pub async fn unresolved(
                 _ => exists(&binding.class),
             };
             if !there {
-                missing.push(binding.clone());
+                let id = binding.stable_id.as_ref();
+                let mut claims = claims.iter().flatten();
+                let claim = claims.find(|claim| id.is_some_and(|id| claim.stable_id.names(id)));
+                let now = claim.map(|claim| claim.class.clone());
+                missing.push(Foreign {
+                    class_now: now.filter(exists),
+                    ..binding.clone()
+                });
             }
         }
     }
     Ok(missing)
+}
+
+/// How a wait for another Worker ended.
+pub enum Waited {
+    /// With what was waited for.
+    Done,
+    /// With every apply of this process waiting for another one: what it was that this one waited for.
+    Starved(Box<Diagnostic>),
 }
 
 /// Waits until all of them are there.
@@ -105,7 +123,7 @@ pub async fn wait(
     account: &AccountId,
     applies: &Applies,
     mut missing: Vec<Foreign>,
-) -> Result<(), Diagnostic> {
+) -> Result<Waited, Diagnostic> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let cannot_see =
@@ -114,11 +132,15 @@ pub async fn wait(
             .await
             .map_err(cannot_see)?;
         let Some(first) = missing.first() else {
-            return Ok(());
+            return Ok(Waited::Done);
         };
         // The client's own wait notices a stop; the other one notices uploads of this process.
         tokio::select! {
-            outcome = applies.wait(PAUSE, deadline) => outcome.map_err(|why| gave_up(why, first))?,
+            outcome = applies.wait(PAUSE, deadline) => match outcome {
+                Ok(()) => {}
+                Err(why @ GaveUp::Starved) => return Ok(Waited::Starved(Box::new(gave_up(why, first)))),
+                Err(why @ GaveUp::TimedOut) => return Err(gave_up(why, first)),
+            },
             outcome = client.wait("wait for another Worker", PATIENCE) => outcome.map_err(cannot_see)?,
         }
     }
@@ -130,6 +152,7 @@ fn gave_up(why: GaveUp, missing: &Foreign) -> Diagnostic {
         script,
         class,
         stable_id,
+        ..
     } = missing;
     let path = AttributePath::root("bindings").key(name);
     let named = match stable_id {

@@ -132,12 +132,15 @@ async fn refresh(
     let live = look(client, account, listed).await.map_err(&failed)?;
     let mut now = state.clone();
     let etag = live.listed.etag.clone();
+    let unfinished = identity::decode(&live.listed.tags)
+        .ours
+        .is_some_and(|ours| ours.unfinished);
     assemble(client, account, &mut now, live)
         .await
         .map_err(&failed)?;
     let overwritten = matches!((&private.etag, &etag), (Some(ours), Some(live)) if ours != live);
     let managed = !state.get("script").is_null() || !state.get("modules").is_null();
-    if overwritten && managed {
+    if (overwritten || unfinished) && managed {
         now.set("content_sha256", Value::Null);
     }
     Ok(Some((now, private.kept())))

@@ -142,6 +142,8 @@ pub struct Uploader<'a> {
     pub name: &'a ScriptName,
     /// What our tag says after the upload.
     pub ours: &'a OurTag,
+    /// Whether the target of a binding may be there already and not be found yet.
+    pub targets_lag: bool,
     /// What the plan was made for, to be asked again if only the migration tag moved. `None` after the first upload of a run: the
     /// tag is ours then.
     pub expectation: Option<Expectation<'a>>,
@@ -280,7 +282,9 @@ impl Uploader<'_> {
                         .await
                         .map_err(Failed::Refused)?;
                 }
-                (ApiError::BindingTarget(_), _) if missing + 1 < TARGET_LOOKS => {
+                (ApiError::BindingTarget(_), _)
+                    if self.targets_lag && missing + 1 < TARGET_LOOKS =>
+                {
                     missing += 1;
                     self.stoppable
                         .wait("wait for the target of a binding", TARGET_PAUSE)

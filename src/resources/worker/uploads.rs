@@ -12,7 +12,8 @@ use super::apply::Apply;
 use super::code::{self, Modules};
 use super::element::{Element, Home};
 use super::entry::{self, Additions};
-use super::foreign::{self, Foreign};
+use super::foreign::{self, Foreign, Waited};
+use super::identity;
 use super::standing::Standing;
 use super::upload::{Failed, Parts, Uploader};
 use crate::durable::plan::{Leaving, Upload};
@@ -20,7 +21,7 @@ use crate::durable::tag::{Claim, OurTag};
 use crate::durable::{ClassName, MigrationTag, NamespaceId, ScriptName, StableId};
 use crate::resources::diagnose;
 use crate::resources::waiting::GaveUp;
-use crate::tf::{Attr, AttributePath, Diagnostic, Value};
+use crate::tf::{Attr, AttributePath, Diagnostic, Severity, Value};
 
 /// How long another Worker may take to take over what this one leaves.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -36,10 +37,22 @@ struct Run<'r> {
     exports: code::Exports,
     /// Bindings of other Workers' classes that are not there yet.
     missing: Vec<Foreign>,
+    /// Whether they are bound under the class that they have at present.
+    binds_as_it_is: bool,
     /// The tag that the last upload of this run set.
     tag: Option<MigrationTag>,
     /// All script tags that it set.
     tags: Option<Vec<String>>,
+}
+
+impl Run<'_> {
+    /// Whether an earlier run left the Worker between two uploads.
+    fn goes_on(&self) -> bool {
+        self.standing.as_ref().is_some_and(|standing| {
+            let ours = identity::decode(&standing.service.tags).ours;
+            ours.is_some_and(|ours| ours.unfinished)
+        })
+    }
 }
 
 impl Apply<'_> {
@@ -70,46 +83,84 @@ impl Apply<'_> {
             ours,
             exports: code::exports(code),
             missing: Vec::new(),
+            binds_as_it_is: false,
             tag: None,
             tags: None,
         };
         let takes = uploads.iter().any(takes);
         let dropped = self.dropped(&run.exports);
         self.look_for_missing(&mut run).await?;
-        if !takes {
-            self.wait_until_gone(&dropped).await?;
+        if !takes && let Waited::Starved(why) = self.wait_until_gone(&dropped).await? {
+            return match run.goes_on() {
+                true => self.stay_unfinished(*why).await,
+                false => Err(*why),
+            };
         }
         let hosts = !self.planned.claims.is_empty() || !self.planned.uploads.is_empty();
-        if !hosts && !run.missing.is_empty() {
-            self.wait_for_missing(&mut run).await?;
+        if !hosts && let Waited::Starved(why) = self.wait_for_missing(&run).await? {
+            // The other Worker waits for this one, so this one goes first: what it binds is bound under the class that it has now,
+            // and stays bound when it gets another.
+            self.look_for_missing(&mut run).await?;
+            if run.missing.iter().any(|it| it.class_now.is_none()) {
+                return Err(*why);
+            }
+            run.binds_as_it_is = true;
+            self.upload_step(&mut run, &completing, false).await?;
+            return self.stay_unfinished(*why).await;
         }
         let last = uploads.len() - 1;
         let mut complete = false;
         for (number, upload) in uploads.iter().enumerate() {
-            let taken: Vec<Leaving> = self
-                .planned
-                .leaving
-                .iter()
-                .filter(|leaving| upload.awaits.contains(&leaving.class))
-                .cloned()
-                .collect();
-            self.wait_until_gone(&taken).await?;
+            let is_taken = |leaving: &&Leaving| upload.awaits.contains(&leaving.class);
+            let taken = self.planned.leaving.iter().filter(is_taken);
+            let mut awaited: Vec<Leaving> = taken.cloned().collect();
             if number == last && number > 0 {
-                self.wait_until_gone(&dropped).await?;
+                awaited.extend(dropped.iter().cloned());
             }
-            if number > 0 && upload.reuses_names {
-                self.settle().await?;
+            if let Waited::Starved(why) = self.wait_until_gone(&awaited).await? {
+                return match number > 0 || run.goes_on() {
+                    true => self.stay_unfinished(*why).await,
+                    false => Err(*why),
+                };
             }
             if number > 0 {
+                if upload.reuses_names {
+                    self.settle().await?;
+                }
                 self.look_for_missing(&mut run).await?;
             }
             complete = self.upload_step(&mut run, upload, number == last).await?;
         }
         while !complete {
-            self.wait_until_gone(&dropped).await?;
-            self.wait_for_missing(&mut run).await?;
+            for waited in [
+                self.wait_until_gone(&dropped).await?,
+                self.wait_for_missing(&run).await?,
+            ] {
+                if let Waited::Starved(why) = waited {
+                    return self.stay_unfinished(*why).await;
+                }
+            }
+            self.look_for_missing(&mut run).await?;
             complete = self.upload_step(&mut run, &completing, true).await?;
         }
+        Ok(())
+    }
+
+    /// Ends with what was uploaded, so that the Workers that wait for this one get their turn. The tag says that more is to come,
+    /// which the next plan sees.
+    async fn stay_unfinished(&mut self, why: Diagnostic) -> Result<(), Diagnostic> {
+        let service = self.landed(None).await?;
+        self.commit(service);
+        self.private.etag = None;
+        self.diagnostics.push(Diagnostic {
+            severity: Severity::Warning,
+            summary: format!("Worker {} is not finished yet: {}", self.name, why.summary),
+            detail: format!(
+                "{}\n\nWhat could be done is done, and nothing is lost. Apply again to finish.",
+                why.detail
+            ),
+            path: why.path,
+        });
         Ok(())
     }
 
@@ -152,17 +203,23 @@ impl Apply<'_> {
         Ok(leaving.iter().filter(here).cloned().collect())
     }
 
-    async fn wait_until_gone(&self, leaving: &[Leaving]) -> Result<(), Diagnostic> {
+    async fn wait_until_gone(&self, leaving: &[Leaving]) -> Result<Waited, Diagnostic> {
         let deadline = Instant::now() + PATIENCE;
         let applies = &self.worker.session.applies;
         loop {
             let here = self.still_here(leaving).await?;
             let Some(first) = here.first() else {
-                return Ok(());
+                return Ok(Waited::Done);
             };
             let cannot_see = |error| diagnose::error("Cannot wait for another Worker", &error);
             tokio::select! {
-                outcome = applies.wait(PAUSE, deadline) => outcome.map_err(|why| not_taken(why, first, &self.name))?,
+                outcome = applies.wait(PAUSE, deadline) => match outcome {
+                    Ok(()) => {}
+                    Err(why @ GaveUp::Starved) => {
+                        return Ok(Waited::Starved(Box::new(not_taken(why, first, &self.name))));
+                    }
+                    Err(why @ GaveUp::TimedOut) => return Err(not_taken(why, first, &self.name)),
+                },
                 outcome = self.stoppable.wait("wait for another Worker", PATIENCE) => outcome.map_err(cannot_see)?,
             }
         }
@@ -193,9 +250,9 @@ impl Apply<'_> {
         Ok(())
     }
 
-    async fn wait_for_missing(&self, run: &mut Run<'_>) -> Result<(), Diagnostic> {
-        let missing = std::mem::take(&mut run.missing);
+    async fn wait_for_missing(&self, run: &Run<'_>) -> Result<Waited, Diagnostic> {
         let applies = &self.worker.session.applies;
+        let missing = run.missing.clone();
         foreign::wait(&self.stoppable, &self.account, applies, missing).await
     }
 
@@ -206,6 +263,25 @@ impl Apply<'_> {
         upload: &Upload,
         is_last: bool,
     ) -> Result<bool, Diagnostic> {
+        loop {
+            let here = self.still_here(&self.planned.leaving).await?;
+            match self.upload_now(run, upload, is_last, &here).await {
+                // Another Worker took what a binding still led to here, right before the upload.
+                Err(_) if !here.is_empty() && self.still_here(&here).await? != here => {
+                    self.look_for_missing(run).await?;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn upload_now(
+        &mut self,
+        run: &mut Run<'_>,
+        upload: &Upload,
+        is_last: bool,
+        here: &[Leaving],
+    ) -> Result<bool, Diagnostic> {
         if self.request.stop.is_cancelled() {
             let text = "The run was interrupted before the upload. Run apply again to go on.";
             return Err(Diagnostic::error(
@@ -213,8 +289,7 @@ impl Apply<'_> {
                 text,
             ));
         }
-        let here = self.still_here(&self.planned.leaving).await?;
-        let moment = Moment::of(self, run, upload, &here);
+        let moment = Moment::of(self, run, upload, here);
         let gone: BTreeSet<StableId> = self
             .planned
             .leaving
@@ -272,6 +347,7 @@ impl Apply<'_> {
             account: &self.account,
             name: &self.name,
             ours: &ours,
+            targets_lag: !moment.leads_here,
             expectation: run.tag.is_none().then(|| self.expectation()),
         };
         let outcome = uploader.upload(&parts, migration).await;
@@ -369,7 +445,6 @@ impl Moment {
             .iter()
             .filter_map(|claim| Some((claim.stable_id.exact()?, &claim.class)))
             .collect();
-        let missing: BTreeSet<&str> = run.missing.iter().map(|it| it.name.as_str()).collect();
         let mut left_out = upload.left_out.clone();
         let mut leads_here = false;
         let mut planned = apply.request.planned.clone();
@@ -378,22 +453,26 @@ impl Moment {
                 let Some(Element::DurableObject(object)) = Element::of(element) else {
                     continue;
                 };
-                match object.home(&own) {
-                    Home::Here(stable_id) => match owned.get(&stable_id) {
+                let missing = run.missing.iter().find(|it| it.name == *name);
+                match (object.home(&own), missing) {
+                    (Home::Here(stable_id), _) => match owned.get(&stable_id) {
                         Some(class) => element.set("class_name", class.as_str()),
                         None => {
                             left_out.insert(name.clone());
                         }
                     },
-                    Home::There(_) if missing.contains(name.as_str()) => {
+                    (Home::There(_), Some(missing)) => {
                         let id = object.stable_id.known();
-                        match here.iter().find(|it| Some(&it.stable_id) == id) {
-                            Some(leaving) => {
+                        let leaving = here.iter().find(|it| Some(&it.stable_id) == id);
+                        let now = missing.class_now.as_ref().filter(|_| run.binds_as_it_is);
+                        match (leaving, now) {
+                            (Some(leaving), _) => {
                                 element.set("class_name", leaving.class.as_str());
                                 element.set("script_name", apply.name.as_str());
                                 leads_here = true;
                             }
-                            None => {
+                            (None, Some(now)) => element.set("class_name", now.as_str()),
+                            (None, None) => {
                                 left_out.insert(name.clone());
                             }
                         }
