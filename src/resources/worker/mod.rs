@@ -8,6 +8,7 @@ mod classes;
 mod code;
 mod delete;
 pub(super) mod element;
+mod exported;
 mod foreign;
 mod gate;
 mod hosting;
