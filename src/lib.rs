@@ -2,12 +2,14 @@
 //!
 //! # Layout, in reading order
 //! - [`durable`]: stable IDs, classes, the migration planner and the tag codec. Pure.
+//! - [`bundle`]: what the code of a Worker exports. Pure.
 //! - [`cloudflare`]: the Cloudflare API client.
 //! - [`tf`]: Terraform's ideas in plain Rust: values, schemas, diagnostics, the resource trait.
 //! - [`resources`]: `cloudflare_do_namespace` and `cloudflare_worker`.
 //! - [`provider`]: provider configuration and the registry of resources.
 //! - [`rpc`]: the plugin protocol over gRPC.
 
+pub mod bundle;
 pub mod cloudflare;
 pub mod durable;
 pub mod provider;

@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use rust_source::{Reference, references};
 
 /// What each layer of `src/` may use of the others.
-const LAYERS: [(&str, &[&str]); 6] = [
+const LAYERS: [(&str, &[&str]); 7] = [
     ("tf", &[]),
     ("durable", &[]),
+    ("bundle", &[]),
     ("cloudflare", &["durable"]),
-    ("resources", &["tf", "durable", "cloudflare"]),
+    ("resources", &["tf", "durable", "cloudflare", "bundle"]),
     ("provider", &["tf", "resources", "cloudflare"]),
     ("rpc", &["tf", "provider"]),
 ];
@@ -23,7 +24,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
 const ENTRY: &[&str] = &["rpc", "provider"];
 
 /// Crates that belong to some layers: the wire and TLS to `rpc`, HTTP to `cloudflare`.
-const OWNED_CRATES: [(&str, &[&str]); 11] = [
+const OWNED_CRATES: [(&str, &[&str]); 15] = [
     ("tonic", &["rpc"]),
     ("tonic_prost", &["rpc"]),
     ("prost", &["rpc"]),
@@ -36,10 +37,14 @@ const OWNED_CRATES: [(&str, &[&str]); 11] = [
     ("rustix", &["rpc"]),
     ("reqwest", &["cloudflare"]),
     ("httpdate", &["cloudflare"]),
+    ("oxc_allocator", &["bundle"]),
+    ("oxc_ast", &["bundle"]),
+    ("oxc_parser", &["bundle"]),
+    ("oxc_span", &["bundle"]),
 ];
 
 /// Layers without I/O, and the only crates that they may name.
-const PURE_LAYERS: [(&str, &[&str]); 2] = [
+const PURE_LAYERS: [(&str, &[&str]); 3] = [
     (
         "durable",
         &[
@@ -60,6 +65,10 @@ const PURE_LAYERS: [(&str, &[&str]); 2] = [
             "thiserror",
             "tokio_util",
         ],
+    ),
+    (
+        "bundle",
+        &["oxc_allocator", "oxc_ast", "oxc_parser", "oxc_span"],
     ),
 ];
 

@@ -9,9 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::diagnose;
 use super::waiting::Applies;
-use crate::cloudflare::{AccountId, Client, Configuration, Credentials};
+use crate::bundle::Exports;
+use crate::cloudflare::{AccountId, Client, Configuration, Credentials, is_loopback};
 use crate::durable::{ScriptName, StableId};
 use crate::tf::{Attr, Diagnostic};
+
+/// Of how many Workers a process remembers what their code exports.
+const KEPT_EXPORTS: usize = 256;
 
 /// Who calls Cloudflare, if that is known.
 #[derive(Clone, Debug)]
@@ -81,6 +85,8 @@ struct Memory {
     created: HashSet<(AccountId, ScriptName)>,
     /// Which Workers this process plans to host a stable ID.
     hosts: HashMap<(Option<AccountId>, StableId), HashSet<ScriptName>>,
+    /// What code exports, by its hash.
+    exports: HashMap<String, Arc<Exports>>,
     /// Warnings that are given once a process.
     warned: HashSet<&'static str>,
 }
@@ -97,6 +103,8 @@ pub struct Session {
 impl Session {
     /// Takes a configuration, and forgets what was done under the one before.
     pub fn configure(&self, access: Access) {
+        let local = access.base_url.known().is_some_and(|url| is_loopback(url));
+        self.applies.set_local(local);
         let configured = Configured {
             access: Some(access),
             ..Configured::default()
@@ -272,6 +280,20 @@ impl Session {
         }
         others.sort();
         others
+    }
+
+    /// What the code under a key exports, if it was read before.
+    pub fn exports(&self, key: &str) -> Option<Arc<Exports>> {
+        self.memory().exports.get(key).cloned()
+    }
+
+    /// Keeps what code exports, because every plan is made at least twice.
+    pub fn keep_exports(&self, key: String, exports: Arc<Exports>) {
+        let kept = &mut self.memory().exports;
+        if kept.len() >= KEPT_EXPORTS {
+            kept.clear();
+        }
+        kept.insert(key, exports);
     }
 
     /// Whether this warning has not been given yet; it counts as given from now on.

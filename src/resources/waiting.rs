@@ -1,14 +1,16 @@
 //! Applies that wait for each other: a Worker may bind a class that another apply of the same run has yet to create.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-/// How long all running applies may wait for each other before they give up together.
+/// How long all running applies may wait for each other before they give up together. On local Cloudflare, where what was uploaded
+/// is seen at once, only core may need a moment until it starts the next apply.
 const STARVED: Duration = Duration::from_secs(30);
+const STARVED_LOCALLY: Duration = Duration::from_secs(3);
 
 #[derive(Default)]
 struct Count {
@@ -23,6 +25,8 @@ struct Count {
 pub struct Applies {
     count: Mutex<Count>,
     progress: Notify,
+    /// Whether Cloudflare is local.
+    local: AtomicBool,
 }
 
 /// Why a wait ended without what was waited for.
@@ -42,6 +46,11 @@ impl Applies {
     pub fn run(&self) -> Running<'_> {
         self.update(|count| count.running += 1);
         Running(self)
+    }
+
+    /// Notes whether Cloudflare is local.
+    pub fn set_local(&self, local: bool) {
+        self.local.store(local, Ordering::Relaxed);
     }
 
     /// Tells the waiting applies that something was uploaded.
@@ -64,7 +73,11 @@ impl Applies {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .stuck_since;
-        if starved.is_some_and(|since| now >= since + STARVED) {
+        let patience = match self.local.load(Ordering::Relaxed) {
+            true => STARVED_LOCALLY,
+            false => STARVED,
+        };
+        if starved.is_some_and(|since| now >= since + patience) {
             return Err(GaveUp::Starved);
         }
         if now >= deadline {
@@ -72,7 +85,7 @@ impl Applies {
         }
         tokio::select! {
             () = progress => {}
-            () = sleep_until(deadline.min(now + pause)) => {}
+            () = sleep_until(deadline.min(now + pause.min(patience))) => {}
         }
         Ok(())
     }

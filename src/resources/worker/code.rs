@@ -18,27 +18,6 @@ const ES_MODULE: &str = "application/javascript+module";
 pub const DESTROY_HINT: &str =
     "To destroy the Worker all the same: `terraform destroy -refresh=false`.";
 
-/// What code exports, as far as that can be told.
-pub struct Exports(bool);
-
-impl Exports {
-    pub fn lacks(&self, _class: &crate::durable::ClassName) -> bool {
-        false
-    }
-    pub fn has_default(&self) -> bool {
-        self.0
-    }
-}
-
-pub fn exports(code: Option<&Modules>) -> Exports {
-    let has = code.is_some_and(|modules| {
-        modules.modules.iter().any(|m| {
-            m.name == modules.main && String::from_utf8_lossy(&m.body).contains("export default")
-        })
-    });
-    Exports(has)
-}
-
 /// The code as configured.
 #[derive(Debug)]
 pub enum Code {

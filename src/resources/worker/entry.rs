@@ -9,6 +9,26 @@ use crate::cloudflare::Module;
 use crate::durable::ClassName;
 use crate::durable::plan::Alias;
 
+/// That classes cannot be handed on.
+pub const IMPOSSIBLE: &str = "These class changes need two applies";
+
+/// Why, and what to do. `main` is the main module; `None` where other tools upload the code.
+pub fn impossible(main: Option<&str>) -> String {
+    let why = match main {
+        Some(main) => format!(
+            "between them a generated module hands on the classes of the main module under temporary names. `{main}` is no ES module, so \
+             nothing can hand on its classes"
+        ),
+        None => "between them the code has to export its classes under temporary names, but other tools upload the code of this Worker"
+            .to_owned(),
+    };
+    format!(
+        "A class name passes from one namespace to another, or was the name of another namespace before. That takes two uploads, and {why}. \
+         Do it in two applies: in the first one give the namespace that takes the name a `class_name` that nothing has had so far, and \
+         export the class under that name; in the second one the final `class_name`."
+    )
+}
+
 /// What a generated main module adds to the user's one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Additions {

@@ -9,6 +9,7 @@ mod code;
 mod delete;
 pub(super) mod element;
 mod entry;
+mod exported;
 mod foreign;
 mod gate;
 mod hosting;

@@ -254,6 +254,7 @@ impl Draft<'_> {
         let Some(decision) = classes.decide().await else {
             return;
         };
+        classes.judge_code(&code, &decision).await;
         self.finish(&name, &code, intent, decision);
     }
 

@@ -7,6 +7,7 @@ use super::hosting::{self, Entry};
 use super::identity::{self, Private};
 use super::{Worker, live};
 use crate::cloudflare::{AccountId, ApiError, Client, ListedScript, ScriptSubdomain, Settings};
+use crate::durable::tag::Decoded;
 use crate::durable::{ClassName, LiveNamespace, NamespaceId, ScriptName, StableId};
 use crate::resources::diagnose;
 use crate::resources::session::NoClient;
@@ -404,18 +405,15 @@ async fn hosted_now(
         };
         let same = prior.iter().find(|entry| match &entry.namespace_id {
             Some(id) => *id == namespace.id,
-            None => entry.class == *class && entry.lives_in(former),
+            None => entry.lives_in(former) && is_class_of(entry, class, &tags),
         });
-        let stable_id = match same {
-            Some(entry) => entry.stable_id.clone(),
-            None => {
-                identity::stable_id_of(class, &tags, own_classes.iter().copied()).filter(|id| {
-                    !prior
-                        .iter()
-                        .any(|entry| entry.stable_id.as_ref() == Some(id))
-                })
-            }
-        };
+        // The tag knows more than the state when an adoption was interrupted.
+        let stable_id = same.and_then(|entry| entry.stable_id.clone()).or_else(|| {
+            identity::stable_id_of(class, &tags, own_classes.iter().copied()).filter(|id| {
+                let mut others = prior.iter();
+                !others.any(|entry| entry.stable_id.as_ref() == Some(id))
+            })
+        });
         matched.extend(same);
         entries.push(Entry {
             stable_id,
@@ -429,6 +427,9 @@ async fn hosted_now(
     }
     for entry in prior.iter().filter(|entry| !matched.contains(entry)) {
         let mut entry = entry.clone();
+        if entry.namespace_id.is_none() && !still_claimed(&entry, &tags) {
+            continue;
+        }
         if let Some(id) = &entry.namespace_id {
             match namespaces.iter().find(|namespace| namespace.id == *id) {
                 Some(elsewhere) => moved(&mut entry, elsewhere),
@@ -444,6 +445,26 @@ async fn hosted_now(
         }
     }
     Ok(entries)
+}
+
+/// Whether a class is that of a namespace whose id nobody has seen yet: our tag says so, or says nothing of it.
+fn is_class_of(entry: &Entry, class: &ClassName, tags: &Decoded) -> bool {
+    match claimed_class(entry, tags) {
+        Some(claimed) => claimed == class,
+        None => entry.class == *class,
+    }
+}
+
+/// Whether a namespace whose id nobody has seen yet may only be missing from a listing that lags: our tag still has it.
+fn still_claimed(entry: &Entry, tags: &Decoded) -> bool {
+    tags.ours.is_none() || claimed_class(entry, tags).is_some()
+}
+
+fn claimed_class<'a>(entry: &Entry, tags: &'a Decoded) -> Option<&'a ClassName> {
+    let stable_id = entry.stable_id.as_ref()?;
+    let mut claims = tags.ours.as_ref()?.claims.iter();
+    let claim = claims.find(|claim| claim.stable_id.names(stable_id))?;
+    Some(&claim.class)
 }
 
 fn moved(entry: &mut Entry, namespace: &LiveNamespace) {

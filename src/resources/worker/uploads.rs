@@ -4,18 +4,21 @@
 //! leaves behind. Whatever ends the run in between, the tag says `unfinished`, and the next plan goes on from what is there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::apply::Apply;
-use super::code::{self, Modules};
+use super::code::Modules;
 use super::element::{Element, Home};
 use super::entry::{self, Additions};
+use super::exported;
 use super::foreign::{self, Foreign, Waited};
 use super::identity;
 use super::standing::Standing;
 use super::upload::{Failed, Parts, Uploader};
+use crate::bundle::{ClassExport, Exports};
 use crate::durable::plan::{Leaving, Upload};
 use crate::durable::tag::{Claim, OurTag};
 use crate::durable::{ClassName, MigrationTag, NamespaceId, ScriptName, StableId};
@@ -34,7 +37,7 @@ struct Run<'r> {
     code: Option<&'r Modules>,
     ours: &'r OurTag,
     /// What the code exports, as far as that can be told.
-    exports: code::Exports,
+    exports: Option<Arc<Exports>>,
     /// Bindings of other Workers' classes that are not there yet.
     missing: Vec<Foreign>,
     /// Whether they are bound under the class that they have at present.
@@ -46,6 +49,15 @@ struct Run<'r> {
 }
 
 impl Run<'_> {
+    /// Whether the code certainly does not export a class.
+    fn lacks(&self, class: &ClassName) -> bool {
+        let export = self
+            .exports
+            .as_ref()
+            .map(|it| it.exports_class(class.as_str()));
+        matches!(export, Some(ClassExport::Missing))
+    }
+
     /// Whether an earlier run left the Worker between two uploads.
     fn goes_on(&self) -> bool {
         self.standing.as_ref().is_some_and(|standing| {
@@ -81,14 +93,17 @@ impl Apply<'_> {
             standing,
             code,
             ours,
-            exports: code::exports(code),
+            exports: match code {
+                Some(modules) => exported::read(&self.worker.session, modules).await,
+                None => None,
+            },
             missing: Vec::new(),
             binds_as_it_is: false,
             tag: None,
             tags: None,
         };
         let takes = uploads.iter().any(takes);
-        let dropped = self.dropped(&run.exports);
+        let dropped = self.dropped(&run);
         self.look_for_missing(&mut run).await?;
         if !takes && let Waited::Starved(why) = self.wait_until_gone(&dropped).await? {
             return match run.goes_on() {
@@ -165,8 +180,8 @@ impl Apply<'_> {
     }
 
     /// What is being left although the code no longer has its class.
-    fn dropped(&self, exports: &code::Exports) -> Vec<Leaving> {
-        let drops = |leaving: &&Leaving| leaving.name_is_taken || exports.lacks(&leaving.class);
+    fn dropped(&self, run: &Run<'_>) -> Vec<Leaving> {
+        let drops = |leaving: &&Leaving| leaving.name_is_taken || run.lacks(&leaving.class);
         self.planned.leaving.iter().filter(drops).cloned().collect()
     }
 
@@ -320,13 +335,20 @@ impl Apply<'_> {
             self.find_sources(migration).await?;
         }
         let with_entry;
-        let code = match run.code {
-            Some(modules) if !moment.additions.is_empty() => {
-                with_entry =
-                    entry::with_additions(modules, run.exports.has_default(), &moment.additions);
+        let code = match (run.code, &run.exports) {
+            (code, _) if moment.additions.is_empty() => code,
+            (Some(modules), Some(exports)) if exports.is_es_module() => {
+                let has_default = exports.has_default() == Some(true);
+                with_entry = entry::with_additions(modules, has_default, &moment.additions);
                 Some(&with_entry)
             }
-            code => code,
+            (code, _) => {
+                let main = code.map(|modules| modules.main.as_str());
+                return Err(Diagnostic::error(
+                    entry::IMPOSSIBLE,
+                    entry::impossible(main),
+                ));
+            }
         };
         let parts = Parts {
             planned: &moment.planned,
@@ -484,7 +506,7 @@ impl Moment {
         }
         let stubs = here
             .iter()
-            .filter(|leaving| leaving.name_is_taken || run.exports.lacks(&leaving.class));
+            .filter(|leaving| leaving.name_is_taken || run.lacks(&leaving.class));
         Moment {
             planned,
             left_out,

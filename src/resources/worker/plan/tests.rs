@@ -11,7 +11,7 @@ use crate::resources::session::{Access, Login, Session};
 use crate::tf::Severity;
 
 const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
-const CODE: &str = "export class Room {}; export default {};";
+const CODE: &str = "export class Room {}; export { Room as Hall }; export default {};";
 
 fn worker() -> Worker {
     let session = Session::default();
@@ -150,7 +150,7 @@ async fn every_change_of_the_code_or_its_settings_uploads() {
     for (name, value, expect) in [
         (
             "script",
-            Value::from("export default 1;"),
+            Value::from("export class Room {}"),
             &["script", "content_sha256", "etag"][..],
         ),
         (

@@ -1,0 +1,245 @@
+//! Judges at plan what Cloudflare or the runtime would refuse at apply: code that does not export the classes that are hosted, that
+//! exports what stops a Worker, or that is none.
+
+use std::sync::Arc;
+
+use super::classes::{Classes, Decision};
+use super::code::{Code, DESTROY_HINT, Modules};
+use super::entry;
+use super::hosting::{self, Entry};
+use crate::bundle::{self, ClassExport, Exports, Main, Shape, Source};
+use crate::resources::session::Session;
+use crate::tf::{AttributePath, Diagnostic, Value};
+
+/// How many exports a message lists.
+const LISTED: usize = 12;
+
+impl Classes<'_> {
+    /// Judges the code of a plan whose classes are decided. What runs already, and is not uploaded with other classes, is not judged
+    /// again.
+    pub async fn judge_code(&mut self, code: &Code, decision: &Decision) {
+        let needs_entry = decision
+            .uploads
+            .iter()
+            .any(|upload| !upload.aliases.is_empty());
+        let modules = match code {
+            Code::Known(modules) => modules,
+            Code::Unmanaged if needs_entry => {
+                let detail = format!("{}\n\n{DESTROY_HINT}", entry::impossible(None));
+                let path = AttributePath::root("bindings");
+                self.diagnostics
+                    .push(Diagnostic::error(entry::IMPOSSIBLE, detail).at(path));
+                return;
+            }
+            Code::Unmanaged | Code::Unknown => return,
+        };
+        let runs = self.prior.get("content_sha256").as_str() == Some(&modules.sha256);
+        if runs && decision.uploads.is_empty() {
+            return;
+        }
+        if let Some(exports) = read(self.session, modules).await {
+            self.judge_start(&exports, &modules.main);
+            self.judge_exports(&exports, &modules.main, decision);
+            if needs_entry && !exports.is_es_module() {
+                let path = self.place_of_code(&modules.main);
+                let detail = entry::impossible(Some(&modules.main));
+                self.refuse(entry::IMPOSSIBLE.to_owned(), detail, path);
+            }
+        }
+    }
+
+    fn refuse(&mut self, summary: String, detail: String, path: AttributePath) {
+        let detail = format!("{detail}\n\n{DESTROY_HINT}");
+        self.diagnostics
+            .push(Diagnostic::error(summary, detail).at(path));
+    }
+
+    /// What stops the Worker, whatever it hosts.
+    fn judge_start(&mut self, exports: &Exports, main: &str) {
+        let place = self.place_of_code(main);
+        if let Main::Broken(error) = exports.main() {
+            let detail = format!(
+                "Line {}, column {} of `{main}`: {}. The main module has to be an ES module; TypeScript has to be compiled to one.",
+                error.line, error.column, error.message
+            );
+            self.refuse(
+                format!("Module `{main}` is no JavaScript"),
+                detail,
+                place.clone(),
+            );
+        }
+        for (name, what) in exports.that_stop() {
+            let detail = format!(
+                "The main module `{main}` exports `{name}`, which is {what}. A Worker starts only if everything that it exports is a \
+                 class, a function or an object. Remove the export; other modules can still share the value."
+            );
+            self.refuse(
+                format!("Export `{name}` stops the Worker from starting"),
+                detail,
+                place.clone(),
+            );
+        }
+    }
+
+    /// Every class that is hosted once the plan is carried out has to be exported.
+    fn judge_exports(&mut self, exports: &Exports, main: &str, decision: &Decision) {
+        let state = Value::object([("durable_object_namespaces", decision.namespaces.clone())]);
+        let mut hosted = hosting::entries(&state);
+        hosted.retain(|entry| self.name.known().is_some_and(|own| entry.lives_in(own)));
+        for entry in hosted {
+            let class = entry.class.as_str();
+            let (summary, fault) = match exports.exports_class(class) {
+                ClassExport::Missing => (
+                    format!("Class `{class}` is not exported"),
+                    "does not export it".to_owned(),
+                ),
+                ClassExport::NotClass(what) => (
+                    format!("Export `{class}` is no class"),
+                    format!("exports {what} of that name"),
+                ),
+                ClassExport::Fine | ClassExport::Unknown => continue,
+            };
+            let (needs, way_out) = match &entry.stable_id {
+                Some(id) => (
+                    format!("The namespace with the stable ID `{id}` needs the class `{class}`"),
+                    format!("Export a class `{class}`, or correct `class_name`."),
+                ),
+                None => (
+                    format!(
+                        "A namespace that this Worker hosts without a stable ID needs the class `{class}`"
+                    ),
+                    format!(
+                        "Cloudflare refuses code without it. Export a class `{class}`, or bind the namespace as a \
+                         `cloudflare_do_namespace`, which can rename or delete it."
+                    ),
+                ),
+            };
+            let listed = listed(exports, class);
+            let detail =
+                format!("{needs}, but the main module `{main}` {fault}. {listed}\n\n{way_out}");
+            self.refuse(summary, detail, self.place_of_class(&entry, main));
+        }
+    }
+
+    fn place_of_class(&self, entry: &Entry, main: &str) -> AttributePath {
+        let placements = hosting::placements(self.config, self.name).unwrap_or_default();
+        let found = placements
+            .into_iter()
+            .filter(|_| entry.stable_id.is_some())
+            .find(|placement| placement.object.stable_id.known() == entry.stable_id.as_ref());
+        found.map_or_else(
+            || self.place_of_code(main),
+            |placement| placement.path.attribute("class_name"),
+        )
+    }
+
+    fn place_of_code(&self, main: &str) -> AttributePath {
+        match self.config.get("modules").is_null() {
+            true => AttributePath::root("script"),
+            false => AttributePath::root("modules").key(main),
+        }
+    }
+}
+
+/// What the code exports, read once a process.
+pub(super) async fn read(session: &Session, modules: &Modules) -> Option<Arc<Exports>> {
+    let key = format!("{} {}", modules.sha256, modules.main);
+    if let Some(exports) = session.exports(&key) {
+        return Some(exports);
+    }
+    let modules = modules.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let sources: Vec<Source<'_>> = modules
+            .modules
+            .iter()
+            .map(|module| Source {
+                name: &module.name,
+                content: &module.body,
+                is_es_module: module.content_type.ends_with("javascript+module"),
+            })
+            .collect();
+        bundle::exports(&modules.main, &sources)
+    });
+    let exports = Arc::new(reading.await.ok()?);
+    session.keep_exports(key, exports.clone());
+    Some(exports)
+}
+
+/// What there is, and what may have been meant.
+fn listed(exports: &Exports, class: &str) -> String {
+    let names: Vec<&str> = exports.names().collect();
+    if names.is_empty() {
+        return "It exports nothing by name.".to_owned();
+    }
+    let mut shown: Vec<String> = names
+        .iter()
+        .take(LISTED)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    if names.len() > LISTED {
+        shown.push(format!("{} more", names.len() - LISTED));
+    }
+    let last = shown.pop().unwrap_or_default();
+    let all = match shown.is_empty() {
+        true => last,
+        false => format!("{} and {last}", shown.join(", ")),
+    };
+    let candidates = exports
+        .iter()
+        .filter(|export| matches!(export.shape, Shape::Class | Shape::Unknown));
+    let named = candidates
+        .map(|export| export.name.as_str())
+        .filter(|name| *name != "default");
+    match nearest(class, named) {
+        Some(near) => format!("It exports {all}; did you mean `{near}`?"),
+        None => format!("It exports {all}."),
+    }
+}
+
+/// The name that is another one but for a slip: a third of it at most, and its case.
+fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let folded = |name: &str| name.to_lowercase().chars().collect::<Vec<char>>();
+    let wanted = folded(name);
+    let most = (wanted.len() / 3).max(1);
+    names
+        .filter(|other| *other != name)
+        .map(|other| (distance(&wanted, &folded(other)), other))
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, other)| other)
+}
+
+/// How many characters have to be added, removed or replaced.
+fn distance(one: &[char], other: &[char]) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (above, here) in one.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = above + 1;
+        for (left, there) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(here != there);
+            diagonal = row[left + 1];
+            row[left + 1] = replaced.min(row[left] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_recognized() {
+        for (name, names, expect) in [
+            ("Roam", &["Hall", "Room"][..], Some("Room")),
+            ("room", &["Room"], Some("Room")),
+            ("ChatRoom", &["ChatRooms", "Chat"], Some("ChatRooms")),
+            ("Room", &["Hall"], None),
+            ("A", &["B"], Some("B")),
+            ("Room", &["Room"], None),
+            ("Room", &[], None),
+        ] {
+            assert_eq!(nearest(name, names.iter().copied()), expect, "{name}");
+        }
+    }
+}
