@@ -8,6 +8,7 @@ mod documentation;
 mod drift;
 mod driver;
 mod examples;
+mod exported;
 mod gate;
 mod interruption;
 #[cfg(unix)]
