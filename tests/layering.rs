@@ -49,8 +49,10 @@ const PURE_LAYERS: [(&str, &[&str]); 3] = [
         "durable",
         &[
             "base64",
+            "hex",
             "percent_encoding",
             "proptest",
+            "serde",
             "sha2",
             "thiserror",
             "unicode_ident",

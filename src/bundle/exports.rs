@@ -18,8 +18,8 @@ const DEPTH: usize = 4_000;
 /// only as far as it is used.
 const STACK: usize = 64 << 20;
 
-/// Longer sources are not parsed. Cloudflare takes none either.
-const LENGTH: usize = 64 << 20;
+/// Longer sources are not parsed: a tree takes many times the memory of its source.
+const LENGTH: usize = 16 << 20;
 
 /// How many modules a name is followed through.
 const HOPS: usize = 64;

@@ -55,8 +55,8 @@ fn schema() -> Schema {
             text(
                 "class_name",
                 Optional,
-                "The exported class that implements it. A change renames the class in place and keeps all data. Required unless \
-                 `namespace_id` is set.",
+                "The class that implements it, which the main module of the hosting Worker exports: the plan looks. A change renames the \
+                 class in place and keeps all data. Required unless `namespace_id` is set.",
             ),
             flag(
                 "sqlite",

@@ -264,7 +264,12 @@ async fn what_only_cloudflare_knows_is_said_at_the_element() {
     }
     assert!(stage.cloudflare.account().scripts.is_empty());
 
-    let stage = Stage::with(&bound("  stable_id = \"rooms\"\n  class_name = \"Hall\"")).await;
+    // What only running the code tells: these exports are no classes.
+    let hall = bound("  stable_id = \"rooms\"\n  class_name = \"Hall\"").replace(
+        "export default",
+        "export const Hall = Object.freeze({}); export default",
+    );
+    let stage = Stage::with(&hall).await;
     let run = stage.workspace.apply_expecting_error(&[]).await;
     for part in ["10070", "`rooms`", "does not export this class"] {
         run.assert_says(part);
@@ -274,9 +279,11 @@ async fn what_only_cloudflare_knows_is_said_at_the_element() {
     stage.apply(&[]).await;
 
     // A class that loses its export while it has a namespace.
-    stage
-        .workspace
-        .edit("main.tf", "export class Room", "class Room");
+    stage.workspace.edit(
+        "main.tf",
+        "export class Room extends DurableObject {}",
+        "export const Room = Object.freeze({});",
+    );
     let run = stage.workspace.apply_expecting_error(&[]).await;
     run.assert_says("10064");
     run.assert_says("dropped a class");

@@ -80,12 +80,6 @@ impl Worker {
         self.binds = slots.to_vec();
         self
     }
-
-    /// With another argument.
-    pub fn with(mut self, line: &str) -> Self {
-        self.more.push(line.to_owned());
-        self
-    }
 }
 
 fn binding((slot, id): &(&str, &str)) -> String {

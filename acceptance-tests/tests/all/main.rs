@@ -9,6 +9,7 @@ mod documentation;
 mod drift;
 mod driver;
 mod examples;
+mod exported;
 mod gate;
 mod interruption;
 mod layout;

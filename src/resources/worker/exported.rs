@@ -25,48 +25,44 @@ impl Classes<'_> {
         let modules = match code {
             Code::Known(modules) => modules,
             Code::Unmanaged if needs_entry => {
-                let detail = format!("{}\n\n{DESTROY_HINT}", entry::impossible(None));
-                let path = AttributePath::root("bindings");
-                self.diagnostics
-                    .push(Diagnostic::error(entry::IMPOSSIBLE, detail).at(path));
+                self.refuse(entry::IMPOSSIBLE.to_owned(), entry::impossible(None), None);
                 return;
             }
             Code::Unmanaged | Code::Unknown => return,
         };
-        let runs = self.prior.get("content_sha256").as_str() == Some(&modules.sha256);
+        let runs = self.prior.get("content_sha256").as_str() == Some(&modules.sha256)
+            && self.prior.get("main_module") == self.config.get("main_module");
         if runs && decision.uploads.is_empty() {
             return;
         }
         if let Some(exports) = read(self.session, modules).await {
             self.judge_start(&exports, &modules.main);
             self.judge_exports(&exports, &modules.main, decision);
-            if needs_entry && !exports.is_es_module() {
-                let path = self.place_of_code(&modules.main);
+            // A broken main module has its own error.
+            if needs_entry && matches!(exports.main(), Main::Other | Main::Unread(_)) {
                 let detail = entry::impossible(Some(&modules.main));
-                self.refuse(entry::IMPOSSIBLE.to_owned(), detail, path);
+                self.refuse(entry::IMPOSSIBLE.to_owned(), detail, None);
             }
         }
     }
 
-    fn refuse(&mut self, summary: String, detail: String, path: AttributePath) {
-        let detail = format!("{detail}\n\n{DESTROY_HINT}");
-        self.diagnostics
-            .push(Diagnostic::error(summary, detail).at(path));
+    /// At no place if it is about the code: core prints the lines of a place, and code may hold what nobody should see.
+    fn refuse(&mut self, summary: String, detail: String, path: Option<AttributePath>) {
+        let error = Diagnostic::error(summary, format!("{detail}\n\n{DESTROY_HINT}"));
+        self.diagnostics.push(match path {
+            Some(path) => error.at(path),
+            None => error,
+        });
     }
 
     /// What stops the Worker, whatever it hosts.
     fn judge_start(&mut self, exports: &Exports, main: &str) {
-        let place = self.place_of_code(main);
         if let Main::Broken(error) = exports.main() {
             let detail = format!(
                 "Line {}, column {} of `{main}`: {}. The main module has to be an ES module; TypeScript has to be compiled to one.",
                 error.line, error.column, error.message
             );
-            self.refuse(
-                format!("Module `{main}` is no JavaScript"),
-                detail,
-                place.clone(),
-            );
+            self.refuse(format!("Module `{main}` is no JavaScript"), detail, None);
         }
         for (name, what) in exports.that_stop() {
             let detail = format!(
@@ -76,7 +72,7 @@ impl Classes<'_> {
             self.refuse(
                 format!("Export `{name}` stops the Worker from starting"),
                 detail,
-                place.clone(),
+                None,
             );
         }
     }
@@ -117,27 +113,18 @@ impl Classes<'_> {
             let listed = listed(exports, class);
             let detail =
                 format!("{needs}, but the main module `{main}` {fault}. {listed}\n\n{way_out}");
-            self.refuse(summary, detail, self.place_of_class(&entry, main));
+            self.refuse(summary, detail, self.place_of_class(&entry));
         }
     }
 
-    fn place_of_class(&self, entry: &Entry, main: &str) -> AttributePath {
-        let placements = hosting::placements(self.config, self.name).unwrap_or_default();
-        let found = placements
-            .into_iter()
-            .filter(|_| entry.stable_id.is_some())
-            .find(|placement| placement.object.stable_id.known() == entry.stable_id.as_ref());
-        found.map_or_else(
-            || self.place_of_code(main),
-            |placement| placement.path.attribute("class_name"),
-        )
-    }
-
-    fn place_of_code(&self, main: &str) -> AttributePath {
-        match self.config.get("modules").is_null() {
-            true => AttributePath::root("script"),
-            false => AttributePath::root("modules").key(main),
-        }
+    /// Where the configuration names the class of a namespace.
+    fn place_of_class(&self, entry: &Entry) -> Option<AttributePath> {
+        let stable_id = entry.stable_id.as_ref()?;
+        let placements = hosting::placements(self.config, self.name)?;
+        let mut placements = placements.into_iter();
+        let found =
+            placements.find(|placement| placement.object.stable_id.known() == Some(stable_id))?;
+        Some(found.path.attribute("class_name"))
     }
 }
 

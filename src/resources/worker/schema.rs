@@ -36,7 +36,8 @@ pub fn schema() -> Schema {
             text(
                 "script",
                 Optional,
-                "The code: one ES module, uploaded as `worker.js`. Kept in state, like any argument.",
+                "The code: one ES module, uploaded as `worker.js`. Kept in state, like any argument. The plan reads what it exports, and \
+                 refuses code without a class that is hosted.",
             ),
             Attribute::nested(
                 "modules",

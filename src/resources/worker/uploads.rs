@@ -18,7 +18,7 @@ use super::foreign::{self, Foreign, Waited};
 use super::identity;
 use super::standing::Standing;
 use super::upload::{Failed, Parts, Uploader};
-use crate::bundle::{ClassExport, Exports};
+use crate::bundle::{ClassExport, Exports, Main};
 use crate::durable::plan::{Leaving, Upload};
 use crate::durable::tag::{Claim, OurTag};
 use crate::durable::{ClassName, MigrationTag, NamespaceId, ScriptName, StableId};
@@ -337,7 +337,7 @@ impl Apply<'_> {
         let with_entry;
         let code = match (run.code, &run.exports) {
             (code, _) if moment.additions.is_empty() => code,
-            (Some(modules), Some(exports)) if exports.is_es_module() => {
+            (Some(modules), Some(exports)) if matches!(exports.main(), Main::EsModule) => {
                 let has_default = exports.has_default() == Some(true);
                 with_entry = entry::with_additions(modules, has_default, &moment.additions);
                 Some(&with_entry)

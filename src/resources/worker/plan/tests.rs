@@ -230,6 +230,41 @@ async fn a_renamed_class_is_one_more_migration_and_no_other_namespace() {
 }
 
 #[tokio::test]
+async fn a_class_that_the_code_does_not_export_is_refused_where_it_is_named() {
+    let hosted = |attribute: &str, class: &str| {
+        let other = match attribute {
+            "bindings" => "durable_objects",
+            _ => "bindings",
+        };
+        config(&[
+            (attribute, bindings(&[("ROOMS", rooms(class))])),
+            (other, Value::Null),
+        ])
+    };
+    let prior = state(&[]).await;
+    for attribute in ELEMENT_MAPS {
+        let refused = [format!("{attribute}[\"ROOMS\"].class_name")];
+        for before in [&Value::Null, &prior] {
+            let missing = planned(before, &hosted(attribute, "Roam")).await;
+            assert_eq!(errors(&missing), refused);
+            let mut unknown = hosted(attribute, "Roam");
+            unknown.set("script", Value::Unknown);
+            assert_eq!(errors(&planned(before, &unknown).await), [""; 0]);
+        }
+    }
+    // What runs already is not judged again: Cloudflare has.
+    let code = "export const Room = () => {}";
+    let odd = config(&[("script", code.into())]);
+    assert_eq!(errors(&planned(&prior, &odd).await).len(), 1);
+    let mut runs = prior.clone();
+    let Ok(Code::Known(modules)) = code::load(&odd).await else {
+        panic!("the code is known");
+    };
+    runs.set("content_sha256", modules.sha256.as_str());
+    assert_eq!(errors(&planned(&runs, &odd).await), [""; 0]);
+}
+
+#[tokio::test]
 async fn what_decides_classes_and_is_unknown_makes_only_the_preview_unknown() {
     for member in [
         "class_name",
