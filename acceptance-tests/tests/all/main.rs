@@ -3,7 +3,9 @@
 mod adoption;
 mod bad_input;
 mod bindings;
+mod consent;
 mod counter;
+mod destroy;
 mod documentation;
 mod drift;
 mod driver;

@@ -17,6 +17,8 @@ use crate::tf::{ApplyRequest, ApplyResponse, Diagnostic, Diagnostics, Value};
 /// How long other Workers may take to let go of this one.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_secs(2);
+/// Deletes that overlap fail inside Cloudflare; so often one is tried again.
+const OVERLAPS: usize = 10;
 
 /// Destroys the Worker of a state.
 pub async fn delete(worker: &Worker, request: ApplyRequest) -> ApplyResponse {
@@ -26,7 +28,12 @@ pub async fn delete(worker: &Worker, request: ApplyRequest) -> ApplyResponse {
     let _running = worker.session.applies.run();
     let state = match destroy(worker, &request.prior, &private, &stop, &mut diagnostics).await {
         Ok(()) => Value::Null,
-        Err(diagnostic) => {
+        Err(mut diagnostic) => {
+            if stop.is_cancelled() && !request.stop.is_cancelled() {
+                diagnostic.detail.push_str(
+                    "\n\nThe time limit for this was over; `timeouts.delete` sets another one.",
+                );
+            }
             diagnostics.push(diagnostic);
             request.prior
         }
@@ -50,10 +57,12 @@ async fn destroy(
     stop: &CancellationToken,
     diagnostics: &mut Diagnostics,
 ) -> Result<(), Diagnostic> {
-    let client = worker
-        .session
-        .client(stop)
-        .map_err(crate::resources::session::NoClient::diagnostic)?;
+    let client = |stop| {
+        let client = worker.session.client(stop);
+        client.map_err(crate::resources::session::NoClient::diagnostic)
+    };
+    // A stop ends waits, but not a write that is under way.
+    let (client, writer) = (client(stop)?, client(&CancellationToken::new())?);
     let (Some(name), Some(account)) =
         (prior.get("name").as_str(), prior.get("account_id").as_str())
     else {
@@ -112,7 +121,7 @@ async fn destroy(
     {
         return Err(refusal);
     }
-    let outcome = delete_when_free(&client, &account, &name).await;
+    let outcome = delete_when_free(&client, &writer, &account, &name).await;
     client.listings().invalidate(&account);
     outcome.map_err(|error| cannot(&error))?;
     worker.session.release(&account, &name);
@@ -167,12 +176,14 @@ async fn what_goes(
 /// Deletes, and waits for the Workers that still bind it: the same run may be about to change them.
 async fn delete_when_free(
     client: &Client,
+    writer: &Client,
     account: &AccountId,
     name: &ScriptName,
 ) -> Result<(), ApiError> {
     let deadline = Instant::now() + PATIENCE;
+    let mut overlaps = 0;
     loop {
-        let error = match client.delete_script(account, name).await {
+        let error = match writer.delete_script(account, name).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
@@ -182,14 +193,17 @@ async fn delete_when_free(
                 | ApiError::BindingTarget(_)
                 | ApiError::ClassStillBound(_)
         );
-        if error.may_have_committed() && client.service(account, name).await?.is_none() {
+        if error.may_have_committed() && writer.service(account, name).await?.is_none() {
             return Ok(());
         }
-        if !blocked || Instant::now() >= deadline {
+        let overlapped = error.is_internal() && overlaps < OVERLAPS;
+        overlaps += usize::from(overlapped);
+        if !(blocked || overlapped) || Instant::now() >= deadline {
             return Err(error);
         }
-        client
-            .wait("wait for other Workers to let go", PAUSE)
-            .await?;
+        let wait = client.wait("wait for other Workers to let go", PAUSE);
+        if wait.await.is_err() {
+            return Err(error); // Why it was waited says more than that the wait was ended.
+        }
     }
 }

@@ -117,7 +117,7 @@ fn way_out(cause: Cause) -> String {
         ),
         Cause::Destroyed => "destroying the Worker would delete it. To delete the data, first set `force_destroy = true` on its \
              `cloudflare_do_namespace` and apply, then destroy. To keep the Worker and only forget it, use `terraform state rm` or a \
-             `removed` block."
+             `removed` block. A Worker that is only tainted is kept with `terraform untaint`."
             .to_owned(),
         Cause::Replaced => format!(
             "replacing the Worker would delete it. To delete the data, first set `force_destroy = true` on its \

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cloudflare::Service;
+use crate::cloudflare::{ListedScript, Service};
 use crate::durable::plan::Migration;
 use crate::durable::tag::{self, AlchemyTarget, Claim, Decoded, OurTag, TagId};
 use crate::durable::{ClassName, MigrationTag, NamespaceId, StableId};
@@ -31,6 +31,8 @@ pub struct Private {
 pub struct Planned {
     /// How the Worker comes into this state.
     pub intent: Intent,
+    /// Whether a create is the second half of replacing a Worker that a state has.
+    pub replaces: bool,
     /// Whether anything has to be uploaded.
     pub upload: bool,
     /// The namespaces that the Worker owned when this was planned.
@@ -277,13 +279,27 @@ pub enum Whose {
 
 /// Tells whether a live Worker is the one in state: by the mark, or where one side has none, by the immutable id.
 pub fn whose(live: &Service, mark: Option<&str>, worker_id: Option<&str>) -> Whose {
-    let live_mark = decode(&live.tags)
+    judge(&live.tags, Some(&live.worker_id), mark, worker_id)
+}
+
+/// The same of a Worker in the listing.
+pub fn whose_listed(live: &ListedScript, mark: Option<&str>, worker_id: Option<&str>) -> Whose {
+    judge(&live.tags, live.worker_id.as_deref(), mark, worker_id)
+}
+
+fn judge(
+    live_tags: &[String],
+    live_id: Option<&str>,
+    mark: Option<&str>,
+    worker_id: Option<&str>,
+) -> Whose {
+    let live_mark = decode(live_tags)
         .ours
         .map(|ours| ours.mark)
         .filter(|mark| !mark.is_empty());
     let same = match (live_mark.as_deref(), mark) {
         (Some(live), Some(ours)) => live == ours,
-        _ => worker_id.is_none_or(|id| id == live.worker_id),
+        _ => worker_id.is_none_or(|id| Some(id) == live_id),
     };
     if same { Whose::Ours } else { Whose::Another }
 }

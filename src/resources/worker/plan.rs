@@ -7,7 +7,7 @@ use super::code::{self, Code};
 use super::element::{self, Element, Home, Phase};
 use super::gate::{self, Cause};
 use super::hosting::{self, ELEMENT_MAPS};
-use super::identity::{Before, Deleted, Intent, Owned, Planned, Private};
+use super::identity::{self, Before, Deleted, Intent, Owned, Planned, Private, Whose};
 use super::{Worker, attempts, read};
 use crate::cloudflare::{AccountId, Client};
 use crate::durable::ScriptName;
@@ -117,6 +117,8 @@ struct Draft<'a> {
     config: &'a Value,
     /// Whether core sees a create.
     creates: bool,
+    /// Whether that create is the second half of replacing a Worker that a state has.
+    replaces: bool,
     private: Private,
     planned: Value,
     diagnostics: Diagnostics,
@@ -145,6 +147,7 @@ pub async fn plan(worker: &Worker, request: PlanRequest) -> PlanResponse {
     let mut draft = Draft {
         worker,
         creates: request.prior.is_null(),
+        replaces: false,
         prior: request.prior.clone(),
         config: &request.config,
         private,
@@ -171,27 +174,52 @@ pub async fn plan(worker: &Worker, request: PlanRequest) -> PlanResponse {
 async fn plan_destroy(client: Option<Client>, prior: &Value, private: Private) -> PlanResponse {
     let mut diagnostics = Diagnostics::default();
     if let (Some(client), Some(before)) = (client, before(prior)) {
-        let account = AccountId::new(before.account.as_str());
-        let script = ScriptName::from_api(&before.name);
-        diagnostics.extend(
-            gate::judge(
-                &client,
-                &account,
-                &before.name,
-                &before.namespaces,
-                Cause::Destroyed,
-            )
-            .await,
-        );
-        if !diagnostics.has_errors() {
-            diagnostics.extend(gate::warn_of_references(&client, &account, &script, None).await);
-        }
+        diagnostics.extend(judge_destroy(&client, prior, &before, &private).await);
     }
     PlanResponse {
         private: private.kept().encode(),
         diagnostics,
         ..PlanResponse::default()
     }
+}
+
+async fn judge_destroy(
+    client: &Client,
+    prior: &Value,
+    before: &Before,
+    private: &Private,
+) -> Diagnostics {
+    let account = AccountId::new(before.account.as_str());
+    let script = ScriptName::from_api(&before.name);
+    let listed = client.listings().scripts(&account).await;
+    let live = listed
+        .as_ref()
+        .ok()
+        .and_then(|all| all.iter().find(|it| it.name == script));
+    let (mark, worker_id) = (private.mark.as_deref(), prior.get("worker_id").as_str());
+    if live.is_some_and(|live| identity::whose_listed(live, mark, worker_id) == Whose::Another) {
+        // Nothing of it goes, so nothing has to be asked for.
+        return Diagnostic::warning(
+            format!("Worker {script} will not be deleted"),
+            format!(
+                "The live Worker `{script}` is not the one in this state: it was created again, adopted, or taken over by another \
+                 configuration. It is left alone, and only forgotten here."
+            ),
+        )
+        .into();
+    }
+    let mut diagnostics = gate::judge(
+        client,
+        &account,
+        &before.name,
+        &before.namespaces,
+        Cause::Destroyed,
+    )
+    .await;
+    if !diagnostics.has_errors() {
+        diagnostics.extend(gate::warn_of_references(client, &account, &script, None).await);
+    }
+    diagnostics
 }
 
 /// The Worker of a state, with what would go with it.
@@ -464,6 +492,7 @@ impl Draft<'_> {
         }
         if self.creates && (self.private.planned.is_some() || self.private.mark.is_some()) {
             self.judge_replacement().await;
+            self.replaces = true;
             return Some(absent);
         }
         let cannot_see =
@@ -486,7 +515,8 @@ impl Draft<'_> {
         }
         let is_in_state = |id: &String| self.worker.session.has_seen(&account, id);
         if self.creates && found.worker_id.as_ref().is_some_and(is_in_state) {
-            return Some(absent); // The create half of replacing a tainted Worker; checked at apply.
+            self.replaces = true; // The create half of replacing a tainted Worker; checked at apply.
+            return Some(absent);
         }
         if renames {
             if found.worker_id.is_some()
@@ -592,6 +622,13 @@ impl Draft<'_> {
             self.planned.set(attribute, value);
         }
         match intent {
+            // With `create_before_destroy` the old Worker is still there when this is planned again, and then it is gone on with or
+            // adopted: everything that would differ is left open. An error in that plan would leave the old half deposed in the state.
+            Intent::Create if self.replaces => {
+                for attribute in ["durable_object_namespaces", "migrations", "migration_tag"] {
+                    self.planned.set(attribute, Value::Unknown);
+                }
+            }
             Intent::Create | Intent::Update => {
                 self.fill_namespace_ids(&decision.namespaces);
                 self.planned
@@ -608,6 +645,7 @@ impl Draft<'_> {
         }
         self.private.planned = Some(Planned {
             intent,
+            replaces: self.replaces,
             upload,
             started_from: decision.started_from.into_iter().collect::<Vec<Owned>>(),
             migration: decision.migration,

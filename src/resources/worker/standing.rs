@@ -92,6 +92,7 @@ impl Apply<'_> {
 
     async fn refuse_existing(&self) -> Result<(), Diagnostic> {
         match self.service(&self.name).await? {
+            Some(_) if self.planned.replaces => Err(attempts::comes_too_early(&self.name)),
             Some(_) => Err(attempts::exists(&self.account, &self.name)),
             None => Ok(()),
         }
@@ -101,16 +102,9 @@ impl Apply<'_> {
         let Some(service) = self.service(&self.name).await? else {
             return Err(gone(&self.name, "It was there when the plan was made."));
         };
-        let live = identity::decode(&service.tags)
-            .ours
-            .map(|ours| ours.mark)
-            .filter(|mark| !mark.is_empty());
-        let mark = match (self.planned.intent, live) {
-            (Intent::Resume, Some(mark)) => mark,
-            _ => identity::new_mark()?,
-        };
+        // Always a mark of its own: if this is the new half of a replacement, the old one must not take the Worker for its own.
         self.private = Private {
-            mark: Some(mark),
+            mark: Some(identity::new_mark()?),
             ..Private::default()
         };
         Ok(service)
