@@ -20,5 +20,7 @@ mod lost_answers;
 mod plugin;
 mod provider_block;
 mod recovery;
+mod rename;
 mod runtime;
+mod taking_over;
 mod unknown;
