@@ -11,6 +11,8 @@ mod drift;
 mod driver;
 mod examples;
 mod gate;
+mod generated;
+mod hostile;
 mod interruption;
 #[cfg(unix)]
 mod leftovers;
@@ -22,5 +24,6 @@ mod provider_block;
 mod recovery;
 mod rename;
 mod runtime;
+mod tags;
 mod taking_over;
 mod unknown;

@@ -9,7 +9,7 @@ use super::counter::{self, CHAT};
 const TALK: &[&str] = &["-var", "name=talk"];
 
 /// Binds the host's namespace and the host itself, by reference.
-const CLIENT: &str = r#"
+pub const CLIENT: &str = r#"
 resource "cloudflare_worker" "client" {
   name               = "client"
   compatibility_date = "2026-11-01"
