@@ -64,6 +64,8 @@ pub enum Misbehaviour {
     },
     /// The call does its work, but half of the answer's body is missing.
     Truncated,
+    /// The call does its work, then says that it succeeded, with `null` for what it found.
+    NullResult,
     /// An HTML page of the edge instead of an answer; nothing is done.
     Html {
         /// HTTP status.

@@ -101,7 +101,12 @@ pub async fn upload_as_another_tool(stage: &Stage, script: &str) {
 
 /// Uploads [`OTHER`] with other metadata.
 pub async fn upload(stage: &Stage, script: &str, metadata: &Value) {
-    let code = Part::text(OTHER)
+    upload_code(stage, script, metadata, OTHER).await;
+}
+
+/// Uploads any module.
+pub async fn upload_code(stage: &Stage, script: &str, metadata: &Value, code: &'static str) {
+    let code = Part::text(code)
         .file_name("index.js")
         .mime_str("application/javascript+module")
         .expect("a content type");

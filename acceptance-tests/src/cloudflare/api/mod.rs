@@ -248,6 +248,7 @@ async fn misbehave(
         response = match kind {
             Misbehaviour::CloseAfterCommit => return Err(Closed),
             Misbehaviour::ErrorAfterCommit => failed(&ApiFailure::internal()),
+            Misbehaviour::NullResult => ok(Value::Null),
             Misbehaviour::Truncated => {
                 let (parts, body) = response.into_parts();
                 let body = to_bytes(body, LARGEST_BODY).await.unwrap_or_default();
