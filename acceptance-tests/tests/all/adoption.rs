@@ -326,3 +326,114 @@ async fn generated_configuration_fits_once_the_code_is_filled_in() {
     assert_eq!(stage.namespaces(), before);
     assert_eq!(stage.visit("chat").await, "ours 2");
 }
+
+#[tokio::test]
+async fn adoption_takes_alchemys_stable_ids_over() {
+    let adopting = MATCHING.replace("stable_id  = \"chat-rooms\"", "stable_id  = var.id");
+    let variable = "variable \"id\" {\n  default = \"chat-rooms\"\n}\n";
+    let stage = Stage::with(&format!("{variable}{adopting}")).await;
+    stage.workspace.write("index.js", OTHER);
+    let mut metadata = metadata();
+    metadata["tags"] = json!(["alchemy:do:chat-rooms:ROOMS", "alchemy:stage:prod"]);
+    upload(&stage, "chat", &metadata).await;
+    assert_eq!(stage.visit("chat").await, "other 1");
+    stage.cloudflare.clear_calls();
+
+    // Another ID would be another namespace, and this one would go.
+    let refused = stage
+        .workspace
+        .plan_expecting_error(&["-var", "adopt=true", "-var", "id=rooms"])
+        .await;
+    refused.assert_says("`chat-rooms`");
+    assert_eq!(stage.writes(), []);
+
+    let adopt = &["-var", "adopt=true"];
+    let run = stage.apply(adopt).await;
+    run.assert_says("Its Durable Object classes do not change.");
+    assert_eq!(stage.uploads("chat").len(), 0);
+    let account = stage.cloudflare.account();
+    let tags = &account.scripts["chat"].settings.tags;
+    assert!(tags.contains(&"alchemy:do:chat-rooms:ROOMS".to_owned()));
+    assert_eq!(stage.visit("chat").await, "other 2");
+}
+
+/// Alchemy's older tags name a binding. What it binds has to be this Worker's own.
+#[tokio::test]
+async fn a_tag_of_alchemy_for_a_binding_of_another_workers_class_is_no_stable_id() {
+    let stage = Stage::with(MATCHING).await;
+    upload_as_another_tool(&stage, "host").await;
+    let mut metadata = metadata();
+    metadata["tags"] = json!(["alchemy:do:theirs:SHARED"]);
+    metadata["bindings"] = json!([
+        {"name": "ROOMS", "type": "durable_object_namespace", "class_name": "Room"},
+        {"name": "SHARED", "type": "durable_object_namespace", "class_name": "Room", "script_name": "host"},
+    ]);
+    upload(&stage, "chat", &metadata).await;
+    stage
+        .workspace
+        .import("cloudflare_worker.chat", "chat")
+        .await;
+    let state = stage.workspace.resource("cloudflare_worker.chat").await;
+    let hosted = state["durable_object_namespaces"]
+        .as_object()
+        .expect("it hosts one");
+    assert_eq!(hosted.keys().collect::<Vec<_>>(), ["class:Room"]);
+    assert!(state["bindings"]["SHARED"]["stable_id"].is_null());
+}
+
+/// S28, both at once, with `import` blocks.
+#[tokio::test]
+async fn import_blocks_take_a_worker_and_its_namespace_over_without_an_upload() {
+    let stage = deployed(MATCHING).await;
+    let id = stage.namespaces()[0].1.clone();
+    stage.workspace.write(
+        "import.tf",
+        &format!(
+            "import {{\n  to = cloudflare_worker.chat\n  id = \"chat\"\n}}\n\
+             import {{\n  to = cloudflare_do_namespace.rooms\n  id = {id:?}\n}}\n"
+        ),
+    );
+    let plan = stage.workspace.plan(&[]).await;
+    plan.assert_says("2 to import, 0 to add, 2 to change, 0 to destroy");
+    plan.assert_never_says("must be replaced");
+    plan.assert_never_says("# forces replacement");
+    stage.apply(&[]).await;
+    assert_only_our_tag_was_written(&stage).await;
+    // The secret of the other tool survives a later upload as well.
+    stage
+        .workspace
+        .write("index.js", &OTHER.replace("other", "ours"));
+    stage.apply(&[]).await;
+    assert_eq!(stage.uploads("chat").len(), 1);
+    let account = stage.cloudflare.account();
+    let kept = account.scripts["chat"]
+        .bindings
+        .iter()
+        .any(|it| it.name == "SECRET");
+    assert!(kept);
+    assert_eq!(stage.visit("chat").await, "ours 3");
+}
+
+#[tokio::test]
+async fn consent_is_recorded_by_the_apply_that_takes_a_worker_over() {
+    let consenting = MATCHING.replace(
+        "class_name = \"Room\"",
+        "class_name = \"Room\"\n  force_destroy = true",
+    );
+    for imports in [false, true] {
+        let stage = deployed(&consenting).await;
+        let adopt: &[&str] = if imports {
+            stage
+                .workspace
+                .import("cloudflare_worker.chat", "chat")
+                .await;
+            &[]
+        } else {
+            &["-var", "adopt=true"]
+        };
+        stage.apply(adopt).await;
+        assert_eq!(stage.uploads("chat").len(), 0);
+        stage.workspace.destroy(adopt).await;
+        assert_eq!(stage.namespaces(), []);
+    }
+}

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::gate::{self, Cause};
+use super::hosting::CLASS_KEY;
 use super::identity::{self, Deleted, Private, Whose};
 use super::{Worker, plan};
 use crate::cloudflare::{AccountId, ApiError, Client};
@@ -164,7 +165,7 @@ async fn what_goes(
             .unwrap_or_default();
         goes.entry(namespace.id.to_string())
             .or_insert_with(|| Deleted {
-                stable_id: format!("class:{class}"),
+                stable_id: format!("{CLASS_KEY}{class}"),
                 class,
                 namespace_id: Some(namespace.id.to_string()),
                 consent: false,
