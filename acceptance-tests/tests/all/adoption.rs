@@ -1,9 +1,10 @@
 //! Workers that another tool deployed: imported or adopted without an upload, and without losing anything.
 
+use acceptance_tests::cloudflare::Action;
 use acceptance_tests::stage::Stage;
 use serde_json::json;
 
-use super::counter::{OTHER, metadata, upload, upload_as_another_tool};
+use super::counter::{OTHER, metadata, upload, upload_as_another_tool, upload_code};
 
 /// What fits the Worker of `upload_as_another_tool`.
 const MATCHING: &str = r#"
@@ -437,3 +438,93 @@ async fn consent_is_recorded_by_the_apply_that_takes_a_worker_over() {
         assert_eq!(stage.namespaces(), []);
     }
 }
+
+#[tokio::test]
+async fn a_worker_of_the_other_dialect_is_neither_imported_nor_adopted_nor_uploaded() {
+    let stage = deployed(MATCHING).await;
+    let declared = Action::SetSetting {
+        script: "chat".into(),
+        name: "exports".into(),
+        value: json!({"Room": {"type": "durable-object", "storage": "sqlite"}}),
+    };
+    let act = || stage.cloudflare.act(declared.clone());
+    act().await.expect("the Worker is there");
+    let adopt = &["-var", "adopt=true"];
+    let refused = stage.workspace.plan_expecting_error(adopt).await;
+    refused.assert_says("Worker declares its classes with `exports`");
+    let refused = stage
+        .workspace
+        .run(&["import", "cloudflare_worker.chat", "chat"])
+        .await;
+    assert!(!refused.status.success(), "{refused}");
+    refused.assert_says("Worker declares its classes with `exports`");
+    assert_eq!(stage.writes(), []);
+
+    // Deployed that way after it came into our state.
+    let migrated = Action::SetSetting {
+        script: "chat".into(),
+        name: "exports".into(),
+        value: json!({}),
+    };
+    let done = stage.cloudflare.act(migrated).await;
+    done.expect("the Worker is there");
+    stage.apply(adopt).await;
+    act().await.expect("the Worker is there");
+    stage
+        .workspace
+        .write("index.js", &OTHER.replace("other", "ours"));
+    stage.cloudflare.clear_calls();
+    let refused = stage.workspace.apply_expecting_error(adopt).await;
+    refused.assert_says("Worker declares its classes with `exports`");
+    assert_eq!(stage.writes(), []);
+    assert_eq!(stage.visit("chat").await, "other 2");
+}
+
+/// S28 for a Worker that has nothing but code: every optional field is missing.
+#[tokio::test]
+async fn a_bare_worker_is_taken_over_as_it_is() {
+    let bare = r#"
+variable "adopt" {
+  type    = bool
+  default = null
+}
+
+resource "cloudflare_worker" "chat" {
+  name    = "chat"
+  adopt   = var.adopt
+  modules = { "index.js" = { content_file = "${path.module}/index.js" } }
+}
+"#;
+    for imports in [true, false] {
+        let stage = Stage::with(bare).await;
+        stage.workspace.write("index.js", PLAIN);
+        let metadata = json!({"main_module": "index.js"});
+        upload_code(&stage, "chat", &metadata, PLAIN).await;
+        stage.cloudflare.clear_calls();
+        let adopt: &[&str] = if imports {
+            stage
+                .workspace
+                .import("cloudflare_worker.chat", "chat")
+                .await;
+            &[]
+        } else {
+            &["-var", "adopt=true"]
+        };
+        stage.apply(adopt).await;
+        assert_eq!(stage.uploads("chat").len(), 0);
+        stage
+            .workspace
+            .write("index.js", &PLAIN.replace("plain", "ours"));
+        stage.apply(adopt).await;
+        let uploads = stage.uploads("chat");
+        assert_eq!(uploads.len(), 1);
+        // Without a date the runtime behaves as it did: a date would be a change that nobody asked for.
+        assert!(
+            uploads[0].get("compatibility_date").is_none(),
+            "{uploads:?}"
+        );
+        assert!(uploads[0].get("migrations").is_none(), "{uploads:?}");
+    }
+}
+
+const PLAIN: &str = "export default { fetch() { return new Response(\"plain\"); } };\n";

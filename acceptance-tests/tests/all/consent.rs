@@ -283,3 +283,49 @@ async fn of_several_namespaces_only_the_one_with_data_is_guarded() {
     assert_eq!(stage.namespaces().len(), 1);
     assert_eq!(stage.visitor.read("chat", "/BARN").await, "2");
 }
+
+/// The look right before the first write, which is the rename.
+#[tokio::test]
+async fn data_that_is_stored_after_the_plan_of_a_rename_and_a_drop_is_seen_before_both() {
+    let stage = Stage::with(CHAT).await;
+    stage.apply(&[]).await;
+    stage.configure(&unbound());
+    let renamed = &["-var", "name=talk"];
+    let plan = [&renamed[..], &["-out=drop.tfplan"]].concat();
+    stage.workspace.plan(&plan).await;
+    assert_eq!(stage.visit("chat").await, "hello 1");
+    stage.cloudflare.clear_calls();
+    let refused = stage
+        .workspace
+        .apply_expecting_error(&["drop.tfplan"])
+        .await;
+    refused.assert_says("Durable Object class Room holds data");
+    assert_eq!(stage.writes(), []);
+    assert_eq!(stage.visit("chat").await, "hello 2");
+}
+
+/// A create whose namespaces were not listed in time leaves a state without their ids.
+#[tokio::test]
+async fn a_namespace_whose_id_the_state_does_not_know_is_guarded_all_the_same() {
+    let stage = Stage::with(CHAT).await;
+    stage.cloudflare.add_fault(Misbehaviour::Stale.times(
+        1000,
+        "GET",
+        "*/durable_objects/namespaces",
+    ));
+    let run = stage.workspace.apply(&[]).await;
+    run.assert_says("Namespaces are not listed yet");
+    stage.cloudflare.faults().clear();
+    assert_eq!(stage.visit("chat").await, "hello 1");
+    stage.cloudflare.clear_calls();
+    let blind = &["-refresh=false"];
+    let refused = stage.workspace.destroy_expecting_error(blind).await;
+    refused.assert_says("Cloudflare has not listed its id yet");
+    stage.configure(&unbound());
+    let refused = stage.workspace.apply_expecting_error(blind).await;
+    refused.assert_says("Cloudflare has not listed its id yet");
+    assert_eq!(stage.writes(), []);
+    stage.configure(CHAT);
+    stage.apply(&[]).await;
+    assert_eq!(stage.visit("chat").await, "hello 2");
+}

@@ -10,6 +10,7 @@ mod documentation;
 mod drift;
 mod driver;
 mod examples;
+mod first_apply;
 mod gate;
 mod generated;
 mod hostile;

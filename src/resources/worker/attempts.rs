@@ -49,6 +49,17 @@ pub fn comes_too_early(name: &ScriptName) -> Diagnostic {
     .at(AttributePath::root("name"))
 }
 
+/// What to say of a Worker whose classes are declared in the other dialect, which an upload of ours would take for "none".
+pub fn uses_exports(name: &ScriptName) -> Diagnostic {
+    Diagnostic::error(
+        "Worker declares its classes with `exports`",
+        format!(
+            "Worker `{name}` was last deployed with an `exports` map, and Cloudflare does not go back from that to migrations. This version \
+             of the provider cannot manage such a Worker. Nothing was changed; go on deploying it with the tool that wrote the map."
+        ),
+    )
+}
+
 /// What to say when another resource of the same run is the same Worker.
 pub fn twin(name: &ScriptName) -> Diagnostic {
     Diagnostic::error(

@@ -25,7 +25,8 @@ pub async fn look(
     id: Option<&str>,
 ) -> Result<Holds, ApiError> {
     let Some(id) = id else {
-        return Ok(Holds::Nothing);
+        let unseen = "nobody knows what, because Cloudflare has not listed its id yet";
+        return Ok(Holds::Data(unseen.to_owned()));
     };
     match client.objects(account, &NamespaceId::new(id)).await {
         Ok(objects) if objects.stored == 1 => {

@@ -412,6 +412,8 @@ impl Draft<'_> {
             self.config.get("compatibility_date"),
             self.prior.get("compatibility_date"),
         ) {
+            // A Worker that runs without a date keeps the behaviour that it has.
+            (Value::Null, Value::Null) if !self.prior.is_null() => Value::Null,
             (Value::Null, Value::Null) => {
                 self.diagnostics.push(
                     Diagnostic::warning(

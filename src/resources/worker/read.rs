@@ -6,7 +6,7 @@ use super::code::Modules;
 use super::element::BINDING_TYPE;
 use super::hosting::{self, Entry};
 use super::identity::{self, Private};
-use super::{Worker, live};
+use super::{Worker, attempts, live};
 use crate::cloudflare::{AccountId, ApiError, Client, ListedScript, ScriptSubdomain, Settings};
 use crate::durable::{ClassName, LiveNamespace, NamespaceId, ScriptName, StableId};
 use crate::resources::diagnose;
@@ -87,6 +87,9 @@ pub async fn discover(client: &Client, account: &AccountId, name: &ScriptName) -
         None => return Ok(None),
     };
     let live = look(client, account, listed).await.map_err(&failed)?;
+    if live.settings.uses_exports() {
+        return Err(attempts::uses_exports(name).into());
+    }
     let content = client.content(account, name).await.map_err(&failed)?;
     let mut state = Value::object(
         super::schema::schema()

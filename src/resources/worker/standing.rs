@@ -54,14 +54,7 @@ impl Apply<'_> {
             )
             .await?;
         if settings.uses_exports() {
-            return Err(Diagnostic::error(
-                "Worker declares its classes with `exports`",
-                format!(
-                    "Worker `{}` was last deployed with an `exports` map. This version of the provider cannot change such a Worker. Nothing \
-                     was changed.",
-                    self.name
-                ),
-            ));
+            return Err(attempts::uses_exports(&self.name));
         }
         if self.planned.upload
             && !self
@@ -128,6 +121,7 @@ impl Apply<'_> {
                         Some(service) if is_ours(&service) => {}
                         _ => return Err(gone(&former, "Nothing was renamed.")),
                     }
+                    self.guard_data().await?; // A rename is a write, and nothing may come before the last look.
                     let renamed = upload::rename(
                         &self.client,
                         &self.account,
