@@ -1,10 +1,10 @@
 //! Workers that another tool deployed: imported or adopted without an upload, and without losing anything.
 
-use acceptance_tests::cloudflare::Action;
+use acceptance_tests::cloudflare::{Action, Misbehaviour};
 use acceptance_tests::stage::Stage;
 use serde_json::json;
 
-use super::counter::{OTHER, metadata, upload, upload_as_another_tool, upload_code};
+use super::counter::{OTHER, metadata, only_change, upload, upload_as_another_tool, upload_code};
 
 /// What fits the Worker of `upload_as_another_tool`.
 const MATCHING: &str = r#"
@@ -528,3 +528,105 @@ resource "cloudflare_worker" "chat" {
 }
 
 const PLAIN: &str = "export default { fetch() { return new Response(\"plain\"); } };\n";
+
+/// S23: the code is another tool's business, the namespaces and bindings are ours.
+#[tokio::test]
+async fn a_worker_without_a_code_attribute_is_deployed_by_another_tool() {
+    let unmanaged = MATCHING.replace(
+        "  modules = {\n    \"index.js\" = { content_file = \"${path.module}/index.js\" }\n  }\n",
+        "",
+    );
+    let stage = deployed(&unmanaged).await;
+    let adopt = &["-var", "adopt=true"];
+    stage.apply(adopt).await;
+    let before = stage.namespaces();
+
+    let mut again = metadata();
+    again["migrations"] = serde_json::Value::Null;
+    again["bindings"]
+        .as_array_mut()
+        .expect("it is a list")
+        .push(json!({"name": "NEW", "type": "plain_text", "text": "theirs"}));
+    let code: &'static str = Box::leak(OTHER.replace("other", "newer").into_boxed_str());
+    upload_code(&stage, "chat", &again, code).await;
+    stage.cloudflare.clear_calls();
+    let (actions, attributes) = only_change(&stage, adopt).await;
+    assert_eq!(actions, json!(["update"]));
+    assert_eq!(attributes, ["bindings", "etag"]);
+    stage.apply(adopt).await;
+    assert_eq!(stage.uploads("chat").len(), 0, "the code is not ours");
+    let account = stage.cloudflare.account();
+    let script = &account.scripts["chat"];
+    let names: Vec<&str> = script.bindings.iter().map(|it| it.name.as_str()).collect();
+    for (name, kept) in [
+        ("NEW", false),
+        ("SECRET", true),
+        ("AI", true),
+        ("ROOMS", true),
+    ] {
+        assert_eq!(names.contains(&name), kept, "{name}: {names:?}");
+    }
+    assert_eq!(stage.namespaces(), before);
+    assert_eq!(stage.visit("chat").await, "newer 2");
+
+    // The next deployment brings back what it wants, and nothing of ours is in its way.
+    upload_code(&stage, "chat", &again, code).await;
+    stage.apply(adopt).await;
+    assert_eq!(stage.visit("chat").await, "newer 3");
+}
+
+/// S13 for the one write of an adoption.
+#[tokio::test]
+async fn an_adoption_converges_whichever_answer_is_lost() {
+    for misbehaviour in [
+        Misbehaviour::CloseBefore,
+        Misbehaviour::CloseAfterCommit,
+        Misbehaviour::ErrorAfterCommit,
+        Misbehaviour::Truncated,
+    ] {
+        let stage = deployed(MATCHING).await;
+        stage
+            .cloudflare
+            .add_fault(misbehaviour.clone().times(20, "PATCH", "*/script-settings"));
+        let adopt = &["-var", "adopt=true"];
+        let run = stage
+            .workspace
+            .run(&[&["apply", "-auto-approve"], &adopt[..]].concat())
+            .await;
+        run.assert_never_says("panic");
+        run.assert_never_says("bug in the provider");
+        stage.cloudflare.faults().clear();
+        stage.apply(adopt).await;
+        assert_eq!(stage.uploads("chat").len(), 0, "{misbehaviour:?}");
+        assert_eq!(stage.visit("chat").await, "other 2");
+    }
+}
+
+#[tokio::test]
+async fn an_import_takes_a_class_over_under_another_name() {
+    let renamed = MATCHING.replace(
+        "class_name = \"Room\"",
+        "class_name = \"Lounge\"\n  previous_class_name = \"Room\"",
+    );
+    let stage = deployed(&renamed).await;
+    stage
+        .workspace
+        .write("index.js", &OTHER.replace("class Room", "class Lounge"));
+    let id = stage.namespaces()[0].1.clone();
+    stage
+        .workspace
+        .import("cloudflare_worker.chat", "chat")
+        .await;
+    let plan = stage.workspace.plan(&[]).await;
+    plan.assert_says("adopt chat-rooms: Room -> Lounge (data kept)");
+    stage.apply(&[]).await;
+    assert_eq!(stage.namespaces(), [("chat/Lounge".to_owned(), id.clone())]);
+    // What helped once is in nobody's way when the class is renamed again.
+    stage
+        .workspace
+        .write("index.js", &OTHER.replace("class Room", "class Hall"));
+    stage.workspace.edit("main.tf", "\"Lounge\"", "\"Hall\"");
+    stage.apply(&[]).await;
+    assert_eq!(stage.namespaces(), [("chat/Hall".to_owned(), id)]);
+    assert_eq!(stage.visit("chat").await, "other 2");
+}

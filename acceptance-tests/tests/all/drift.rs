@@ -518,3 +518,46 @@ async fn tags_that_another_tool_removed_come_back_with_the_next_upload() {
     stage.workspace.destroy(&consent).await;
     assert_eq!(stage.namespaces(), []);
 }
+
+#[tokio::test]
+async fn dates_flags_and_addresses_that_others_changed_are_shown_and_put_back() {
+    let flagged = CHAT.replace(
+        "  compatibility_date = \"2026-11-01\"\n",
+        "  compatibility_date = \"2026-11-01\"\n  compatibility_flags = [\"nodejs_compat\"]\n",
+    );
+    let stage = Stage::with(&flagged).await;
+    stage.apply(&[]).await;
+    assert_eq!(stage.visit("chat").await, "hello 1");
+    let metadata = serde_json::json!({
+        "main_module": "index.js",
+        "compatibility_date": "2026-10-01",
+        "bindings": [{"name": "ROOMS", "type": "durable_object_namespace", "class_name": "Room"}],
+    });
+    upload_code(&stage, "chat", &metadata, OTHER).await;
+    let (api, account) = (stage.cloudflare.api_url(), stage.cloudflare.account_id());
+    let off = reqwest::Client::new()
+        .post(format!(
+            "{api}/accounts/{account}/workers/scripts/chat/subdomain"
+        ))
+        .bearer_auth(stage.cloudflare.token())
+        .json(&serde_json::json!({"enabled": false}))
+        .send()
+        .await
+        .expect("local Cloudflare answers");
+    assert!(off.status().is_success());
+    let plan = stage.workspace.plan(&[]).await;
+    for shown in [
+        "\"2026-10-01\" -> \"2026-11-01\"",
+        "nodejs_compat",
+        "false -> true",
+        "content_sha256",
+    ] {
+        plan.assert_says(shown);
+    }
+    stage.apply(&[]).await;
+    let account = stage.cloudflare.account();
+    let script = &account.scripts["chat"];
+    assert!(script.subdomain.enabled);
+    assert_eq!(script.settings.compatibility_flags, ["nodejs_compat"]);
+    assert_eq!(stage.visit("chat").await, "hello 2");
+}

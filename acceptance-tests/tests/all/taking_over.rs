@@ -170,3 +170,29 @@ async fn an_imported_worker_that_was_recreated_before_the_first_apply_is_left_al
     assert_eq!(stage.writes(), []);
     assert_eq!(stage.visit("chat").await, "other 1");
 }
+
+/// The block is a declaration: its stable ID says which namespace it is, not its object in the state.
+#[tokio::test]
+async fn a_namespace_block_that_is_replaced_tainted_or_forgotten_is_the_same_namespace() {
+    let stage = Stage::with(CHAT).await;
+    stage.apply(&[]).await;
+    assert_eq!(stage.visit("chat").await, "hello 1");
+    let before = stage.namespaces();
+    stage.cloudflare.clear_calls();
+    let replace = format!("-replace={NAMESPACE}");
+    stage.workspace.apply(&[&replace]).await;
+    stage.workspace.assert_plan_is_empty(&[]).await;
+    stage.workspace.run(&["taint", NAMESPACE]).await;
+    stage.apply(&[]).await;
+    stage.workspace.run(&["state", "rm", NAMESPACE]).await;
+    stage.apply(&[]).await;
+    stage.configure(&CHAT.replace(
+        "  force_destroy = var.consent\n",
+        "  force_destroy = var.consent\n  lifecycle {\n    create_before_destroy = true\n  }\n",
+    ));
+    stage.workspace.apply(&[&replace]).await;
+    stage.workspace.assert_plan_is_empty(&[]).await;
+    assert_eq!(stage.writes(), []);
+    assert_eq!(stage.namespaces(), before);
+    assert_eq!(stage.visit("chat").await, "hello 2");
+}
