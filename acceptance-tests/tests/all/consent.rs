@@ -27,7 +27,7 @@ fn without_block(configuration: &str, head: &str) -> String {
 }
 
 /// Neither the namespace nor its binding; the code is the same, and still exports the class.
-fn unbound() -> String {
+pub fn unbound() -> String {
     without_block(CHAT, "resource \"cloudflare_do_namespace\"").replace(
         "  bindings = {\n    ROOMS = cloudflare_do_namespace.rooms\n  }\n",
         "",

@@ -1,10 +1,11 @@
 //! The end of Workers: what is looked at before it, in which order it comes, and what stands in its way.
 
-use acceptance_tests::cloudflare::Misbehaviour;
+use acceptance_tests::cloudflare::{Action, Misbehaviour};
 use acceptance_tests::stage::Stage;
-
-use super::counter::{CHAT, upload};
 use serde_json::json;
+
+use super::consent::unbound;
+use super::counter::{CHAT, upload};
 
 const CONSENT: &[&str] = &["-var", "consent=true"];
 
@@ -88,12 +89,39 @@ async fn a_worker_that_another_one_goes_on_binding_stays_and_the_other_one_is_na
     // The other tool lets go.
     stage
         .cloudflare
-        .act(acceptance_tests::cloudflare::Action::DeleteWorker {
+        .act(Action::DeleteWorker {
             script: "binder".into(),
         })
         .await
         .expect("it is there");
     stage.workspace.destroy(CONSENT).await;
+    assert_eq!(stage.namespaces(), []);
+}
+
+/// The same for one class of a Worker that stays.
+#[tokio::test]
+async fn a_class_that_another_worker_goes_on_binding_stays_and_the_apply_says_so() {
+    let stage = Stage::with(CHAT).await;
+    stage.apply(&[]).await;
+    bind_from_elsewhere(&stage).await;
+    let before = stage.namespaces();
+    stage.configure(&unbound().replace(
+        "  workers_dev        = true\n",
+        "  workers_dev        = true\n  timeouts = {\n    update = \"3s\"\n  }\n",
+    ));
+    let refused = stage.workspace.apply_expecting_error(&[]).await;
+    refused.assert_says("Other Workers still bind what will be deleted");
+    refused.assert_says("`binder`");
+    refused.assert_says("Cannot apply --delete-class migration to class 'Room'");
+    refused.assert_says("timeouts.update");
+    assert_eq!(stage.namespaces(), before);
+
+    let gone = Action::DeleteWorker {
+        script: "binder".into(),
+    };
+    let done = stage.cloudflare.act(gone).await;
+    done.expect("it is there");
+    stage.apply(&[]).await;
     assert_eq!(stage.namespaces(), []);
 }
 
