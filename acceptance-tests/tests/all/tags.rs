@@ -255,3 +255,62 @@ async fn a_tag_that_somebody_edited_never_leads_to_another_class() {
     let answer = stage.visitor.read("chat", "/attic").await;
     assert_eq!(answer, "hello /attic/attic");
 }
+
+/// So many and such long IDs that hashes of them save a tag. An import cannot show these IDs; the configuration names them.
+#[tokio::test]
+async fn an_id_that_the_tag_has_as_a_hash_is_recognized_by_the_configuration() {
+    let many = MANY
+        .replace("namespace-number-%03d", "a-much-longer-namespace-number-%03d")
+        .replace("${n}\" => format", "${n}${contains(var.swapped, n) ? \"b\" : \"\"}\" => format")
+        .replace("    { Long = join(\"\", [for n in range(20) : \"long id, &\"]) },\n", "")
+        .replace("variable \"text\"", "variable \"swapped\" {\n  type    = list(number)\n  default = []\n}\n\nvariable \"text\"");
+    let stage = Stage::with(&many).await;
+    let count = ["-var", "count_of_rooms=25"];
+    stage.apply(&count).await;
+    let ours = tags(&stage);
+    assert!(ours.len() == 1 && ours[0].contains('*'), "{ours:?}");
+    let before = stage.namespaces();
+    let all = stage.workspace.resource(WORKER).await;
+
+    stage.workspace.run(&["state", "rm", WORKER]).await;
+    stage.workspace.import(WORKER, "chat").await;
+    let imported = stage.workspace.resource(WORKER).await;
+    let hosted = imported["durable_object_namespaces"].as_object();
+    let hosted = hosted.expect("it hosts some");
+    assert!(hosted.keys().any(|key| key.starts_with("class:")));
+
+    // Renamed at once, a class is still the same namespace.
+    stage.cloudflare.clear_calls();
+    let renamed = [&count[..], &["-var", "swapped=[3, 17]"]].concat();
+    let plan = stage.workspace.plan(&renamed).await;
+    for n in [3, 17] {
+        plan.assert_says(&format!(
+            "rename a-much-longer-namespace-number-{n:03}: Room{n} -> Room{n}b (data kept)"
+        ));
+    }
+    stage.apply(&count).await;
+    assert_eq!(stage.uploads("chat").len(), 0);
+    assert_eq!(stage.namespaces(), before);
+    let now = stage.workspace.resource(WORKER).await;
+    assert_eq!(
+        now["durable_object_namespaces"],
+        all["durable_object_namespaces"]
+    );
+
+    // Another ID does not get the data by the name of the class.
+    stage.workspace.edit(
+        "main.tf",
+        "a-much-longer-namespace",
+        "another-long-namespace",
+    );
+    let all = stage.workspace.run(&["state", "list"]).await;
+    for address in all.stdout.lines() {
+        stage.workspace.run(&["state", "rm", address]).await;
+    }
+    stage.workspace.import(WORKER, "chat").await;
+    stage.cloudflare.clear_calls();
+    let refused = stage.workspace.apply_expecting_error(&count).await;
+    refused.assert_says("has another stable ID");
+    assert_eq!(stage.writes(), []);
+    assert_eq!(stage.namespaces(), before);
+}

@@ -6,20 +6,93 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Worker;
 use super::gate::{self, Cause};
-use super::hosting::CLASS_KEY;
-use super::identity::{self, Deleted, Private, Whose};
-use super::{Worker, plan};
+use super::hosting::{self, CLASS_KEY};
+use super::identity::{self, Before, Deleted, Private, Whose};
 use crate::cloudflare::{AccountId, ApiError, Client};
 use crate::durable::ScriptName;
 use crate::resources::{diagnose, limit};
-use crate::tf::{ApplyRequest, ApplyResponse, Diagnostic, Diagnostics, Value};
+use crate::tf::{ApplyRequest, ApplyResponse, Diagnostic, Diagnostics, PlanResponse, Value};
 
 /// How long other Workers may take to let go of this one.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_secs(2);
 /// Deletes that overlap fail inside Cloudflare; so often one is tried again.
 const OVERLAPS: usize = 10;
+
+/// Plans the end of a Worker: what it takes with it, and who is in the way.
+pub async fn plan(client: Option<Client>, prior: &Value, private: Private) -> PlanResponse {
+    let mut diagnostics = Diagnostics::default();
+    if let (Some(client), Some(before)) = (client, before(prior)) {
+        diagnostics.extend(judge_destroy(&client, prior, &before, &private).await);
+    }
+    PlanResponse {
+        private: private.kept().encode(),
+        diagnostics,
+        ..PlanResponse::default()
+    }
+}
+
+async fn judge_destroy(
+    client: &Client,
+    prior: &Value,
+    before: &Before,
+    private: &Private,
+) -> Diagnostics {
+    let account = AccountId::new(before.account.as_str());
+    let script = ScriptName::from_api(&before.name);
+    let listed = client.listings().scripts(&account).await;
+    let live = listed
+        .as_ref()
+        .ok()
+        .and_then(|all| all.iter().find(|it| it.name == script));
+    let (mark, worker_id) = (private.mark.as_deref(), prior.get("worker_id").as_str());
+    if live.is_some_and(|live| identity::whose_listed(live, mark, worker_id) == Whose::Another) {
+        // Nothing of it goes, so nothing has to be asked for.
+        return Diagnostic::warning(
+            format!("Worker {script} will not be deleted"),
+            format!(
+                "The live Worker `{script}` is not the one in this state: it was created again, adopted, or taken over by another \
+                 configuration. It is left alone, and only forgotten here."
+            ),
+        )
+        .into();
+    }
+    let mut diagnostics = gate::judge(
+        client,
+        &account,
+        &before.name,
+        &before.namespaces,
+        Cause::Destroyed,
+    )
+    .await;
+    if !diagnostics.has_errors() {
+        diagnostics.extend(gate::warn_of_references(client, &account, &script, None).await);
+    }
+    diagnostics
+}
+
+/// The Worker of a state, with what would go with it.
+pub fn before(prior: &Value) -> Option<Before> {
+    let name = prior.get("name").as_str()?;
+    let own = ScriptName::from_api(name);
+    let entries = hosting::entries(prior);
+    Some(Before {
+        account: prior.get("account_id").as_str()?.to_owned(),
+        name: name.to_owned(),
+        namespaces: entries
+            .iter()
+            .filter(|entry| entry.lives_in(&own))
+            .map(|entry| Deleted {
+                stable_id: entry.key(),
+                class: entry.class.to_string(),
+                namespace_id: entry.namespace_id.as_ref().map(ToString::to_string),
+                consent: entry.consent,
+            })
+            .collect(),
+    })
+}
 
 /// Destroys the Worker of a state.
 pub async fn delete(worker: &Worker, request: ApplyRequest) -> ApplyResponse {
@@ -137,7 +210,7 @@ async fn what_goes(
     name: &ScriptName,
     prior: &Value,
 ) -> Result<Vec<Deleted>, ApiError> {
-    let known = plan::before(prior)
+    let known = before(prior)
         .map(|before| before.namespaces)
         .unwrap_or_default();
     let mut goes: BTreeMap<String, Deleted> = BTreeMap::new();

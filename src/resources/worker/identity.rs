@@ -21,8 +21,38 @@ pub struct Private {
     pub etag: Option<String>,
     /// Whether the state comes from an import that no Read has completed.
     pub imported: bool,
+    /// Classes whose stable ID the Worker's tag has as a hash only: an import cannot show it, but a configuration can name it.
+    pub hashed: Vec<HashedClaim>,
     /// What apply has to do; only in planned private data.
     pub planned: Option<Planned>,
+}
+
+/// A class, and the stable ID that it has, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HashedClaim {
+    /// The class.
+    pub class: String,
+    hash: [u8; 12],
+}
+
+impl HashedClaim {
+    /// Whether it is this stable ID.
+    pub fn names(&self, stable_id: &StableId) -> bool {
+        TagId::Hash(self.hash).names(stable_id)
+    }
+}
+
+/// What script tags say of classes whose stable ID they have as a hash only.
+pub fn hashed_claims(tags: &[String]) -> Vec<HashedClaim> {
+    let claims = decode(tags).ours.map(|ours| ours.claims);
+    let hashed = claims.into_iter().flatten().filter_map(|claim| {
+        let TagId::Hash(hash) = claim.stable_id else {
+            return None;
+        };
+        let class = claim.class.to_string();
+        Some(HashedClaim { class, hash })
+    });
+    hashed.collect()
 }
 
 /// The part of a plan that people do not see.

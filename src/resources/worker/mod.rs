@@ -16,6 +16,7 @@ pub(super) mod live;
 mod outcome;
 mod plan;
 mod read;
+mod recognize;
 mod schema;
 mod standing;
 mod upload;

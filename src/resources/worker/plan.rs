@@ -7,8 +7,8 @@ use super::code::{self, Code};
 use super::element::{self, Element, Home, Phase};
 use super::gate::{self, Cause};
 use super::hosting::{self, ELEMENT_MAPS};
-use super::identity::{self, Before, Deleted, Intent, Owned, Planned, Private, Whose};
-use super::{Worker, attempts, read};
+use super::identity::{Intent, Owned, Planned, Private};
+use super::{Worker, attempts, delete, read, recognize};
 use crate::cloudflare::{AccountId, Client};
 use crate::durable::ScriptName;
 use crate::resources::session::NoClient;
@@ -142,7 +142,7 @@ pub async fn plan(worker: &Worker, request: PlanRequest) -> PlanResponse {
         }
     };
     if request.proposed.is_null() {
-        return plan_destroy(client, &request.prior, private).await;
+        return delete::plan(client, &request.prior, private).await;
     }
     let mut draft = Draft {
         worker,
@@ -171,78 +171,6 @@ pub async fn plan(worker: &Worker, request: PlanRequest) -> PlanResponse {
     }
 }
 
-async fn plan_destroy(client: Option<Client>, prior: &Value, private: Private) -> PlanResponse {
-    let mut diagnostics = Diagnostics::default();
-    if let (Some(client), Some(before)) = (client, before(prior)) {
-        diagnostics.extend(judge_destroy(&client, prior, &before, &private).await);
-    }
-    PlanResponse {
-        private: private.kept().encode(),
-        diagnostics,
-        ..PlanResponse::default()
-    }
-}
-
-async fn judge_destroy(
-    client: &Client,
-    prior: &Value,
-    before: &Before,
-    private: &Private,
-) -> Diagnostics {
-    let account = AccountId::new(before.account.as_str());
-    let script = ScriptName::from_api(&before.name);
-    let listed = client.listings().scripts(&account).await;
-    let live = listed
-        .as_ref()
-        .ok()
-        .and_then(|all| all.iter().find(|it| it.name == script));
-    let (mark, worker_id) = (private.mark.as_deref(), prior.get("worker_id").as_str());
-    if live.is_some_and(|live| identity::whose_listed(live, mark, worker_id) == Whose::Another) {
-        // Nothing of it goes, so nothing has to be asked for.
-        return Diagnostic::warning(
-            format!("Worker {script} will not be deleted"),
-            format!(
-                "The live Worker `{script}` is not the one in this state: it was created again, adopted, or taken over by another \
-                 configuration. It is left alone, and only forgotten here."
-            ),
-        )
-        .into();
-    }
-    let mut diagnostics = gate::judge(
-        client,
-        &account,
-        &before.name,
-        &before.namespaces,
-        Cause::Destroyed,
-    )
-    .await;
-    if !diagnostics.has_errors() {
-        diagnostics.extend(gate::warn_of_references(client, &account, &script, None).await);
-    }
-    diagnostics
-}
-
-/// The Worker of a state, with what would go with it.
-pub fn before(prior: &Value) -> Option<Before> {
-    let name = prior.get("name").as_str()?;
-    let own = ScriptName::from_api(name);
-    let entries = hosting::entries(prior);
-    Some(Before {
-        account: prior.get("account_id").as_str()?.to_owned(),
-        name: name.to_owned(),
-        namespaces: entries
-            .iter()
-            .filter(|entry| entry.lives_in(&own))
-            .map(|entry| Deleted {
-                stable_id: entry.key(),
-                class: entry.class.to_string(),
-                namespace_id: entry.namespace_id.as_ref().map(ToString::to_string),
-                consent: entry.consent,
-            })
-            .collect(),
-    })
-}
-
 impl Draft<'_> {
     async fn run(&mut self) {
         let name = self
@@ -267,6 +195,11 @@ impl Draft<'_> {
         let Some(intent) = self.look_for_existing(&name, &code).await else {
             return;
         };
+        let prior = std::mem::take(&mut self.prior);
+        let (prior, unclear) =
+            recognize::recognize(prior, self.config, &name, &self.private.hashed);
+        self.prior = prior;
+        self.diagnostics.extend(unclear);
         self.plan_code(&code);
         self.plan_compatibility();
         self.fill_elements(&name);
@@ -311,7 +244,7 @@ impl Draft<'_> {
             }
         }
         self.private.planned = Some(Planned {
-            before: before(&self.prior),
+            before: delete::before(&self.prior),
             ..Planned::default()
         });
     }
@@ -546,7 +479,10 @@ impl Draft<'_> {
             return None;
         };
         match read::discover(&client, &account, name).await {
-            Ok(Some((state, _))) => self.prior = state,
+            Ok(Some((state, found))) => {
+                self.prior = state;
+                self.private.hashed = found.hashed;
+            }
             Ok(None) => return Some(absent),
             Err(diagnostics) => {
                 self.diagnostics.extend(diagnostics);
@@ -658,7 +594,7 @@ impl Draft<'_> {
             before: if self.creates {
                 None
             } else {
-                before(&self.prior)
+                delete::before(&self.prior)
             },
         });
     }

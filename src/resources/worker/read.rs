@@ -100,6 +100,7 @@ pub async fn discover(client: &Client, account: &AccountId, name: &ScriptName) -
     state.set("account_id", account.as_str());
     let mark = live.mark.clone();
     let etag = live.listed.etag.clone();
+    let hashed = identity::hashed_claims(&live.listed.tags);
     assemble(client, account, &mut state, live)
         .await
         .map_err(&failed)?;
@@ -113,6 +114,7 @@ pub async fn discover(client: &Client, account: &AccountId, name: &ScriptName) -
         Private {
             mark,
             etag,
+            hashed,
             ..Private::default()
         },
     )))
