@@ -47,13 +47,17 @@ impl Stage {
 
     /// A workspace whose `main.tf` requires the provider, and has this besides.
     pub async fn with(configuration: &str) -> Self {
+        let stage = Self::empty().await;
+        stage.configure(configuration);
+        stage
+    }
+
+    /// Replaces `main.tf` by one that requires the provider, and has this besides.
+    pub fn configure(&self, configuration: &str) {
         const PROVIDER: &str = "terraform {\n  required_providers {\n    cloudflare = {\n      source = \
             \"durable-objects/cloudflare\"\n    }\n  }\n}\n";
-        let stage = Self::empty().await;
-        stage
-            .workspace
+        self.workspace
             .write("main.tf", &format!("{PROVIDER}{configuration}"));
-        stage
     }
 
     /// Applies, and sees that there is nothing left to do, before and after what is there was read again.

@@ -220,6 +220,11 @@ impl ApiError {
         )
     }
 
+    /// Whether Cloudflare answered that something failed inside it, as it does when deletes overlap (10013).
+    pub fn is_internal(&self) -> bool {
+        self.failure().is_some_and(|failure| failure.has(&[10013]))
+    }
+
     /// The meaning of a refusal. `permission` is what the call needs.
     ///
     /// Texts go before codes where one code means several things, and codes before statuses,
@@ -244,7 +249,7 @@ impl ApiError {
         if failure.says("limit of 10 tags") || failure.says("Tag is too large") {
             return TagsRefused(failure);
         }
-        if failure.has(&[10142]) || failure.says("is still referenced by") {
+        if failure.has(&[10142]) || failure.says("still referenced by") {
             return StillReferenced(failure);
         }
         for &(code, _) in &failure.codes {

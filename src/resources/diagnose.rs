@@ -51,7 +51,12 @@ fn advice(error: &ApiError) -> Option<&'static str> {
             "Open Workers & Pages in the Cloudflare dashboard once; that registers the account's workers.dev subdomain."
         }
         ApiError::StillReferenced(_) => {
-            "Remove the bindings of the Workers named above first, or destroy those Workers in the same run."
+            "Remove the bindings of the Workers named above first, or destroy those Workers in the same run. Of Workers that bind each \
+             other, one has to let go in an apply of its own."
+        }
+        ApiError::ClassStillBound(_) => {
+            "A Worker still binds the class that was to be deleted. Where it is another Worker, a warning of the plan names it: change or \
+             destroy that one first, or let it refer to this Worker in HCL, so that Terraform changes it first."
         }
         ApiError::QueueConsumer(_) => "Detach the Worker from the queue that it consumes first.",
         ApiError::TagsRefused(_) => {

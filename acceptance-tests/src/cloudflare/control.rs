@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::account::{Account, NamespaceNames, Plan};
 use super::bindings::{Binding, Target};
@@ -56,6 +56,13 @@ pub enum Action {
         name: String,
         /// The value.
         text: String,
+    },
+    /// Adds or replaces a binding of any kind, also of one that nobody knows yet.
+    SetBinding {
+        /// The Worker.
+        script: String,
+        /// The binding as the API shows it.
+        binding: Map<String, Value>,
     },
     /// Removes a binding.
     RemoveBinding {
@@ -143,6 +150,7 @@ impl Action {
             Self::SetSecret { script, name, text } => {
                 set_text(account, &script, name, "secret_text", text)?
             }
+            Self::SetBinding { script, binding } => set_binding(account, &script, binding)?,
             Self::RemoveBinding { script, name } => {
                 script_mut(account, &script)?
                     .bindings
@@ -190,16 +198,31 @@ fn set_text(
     kind: &str,
     text: String,
 ) -> Result<(), ApiFailure> {
+    let binding = json!({"name": name, "type": kind, "text": text});
+    let binding = binding.as_object().cloned();
+    set_binding(
+        account,
+        script,
+        binding.expect("it is written as an object"),
+    )
+}
+
+fn set_binding(
+    account: &mut Account,
+    script: &str,
+    members: Map<String, Value>,
+) -> Result<(), ApiFailure> {
+    let text = |member: &str| {
+        let text = members.get(member).and_then(Value::as_str);
+        text.map(str::to_owned)
+            .ok_or_else(|| ApiFailure::invalid(format!("a binding has a {member}")))
+    };
+    let (name, kind) = (text("name")?, text("type")?);
     let bindings = &mut script_mut(account, script)?.bindings;
     bindings.retain(|binding| binding.name != name);
-    let members = json!({"name": name, "type": kind, "text": text});
-    let members = members
-        .as_object()
-        .cloned()
-        .expect("it is written as an object");
     bindings.push(Binding {
         name,
-        kind: kind.into(),
+        kind,
         members,
         target: Target::Elsewhere,
     });

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::account::Account;
 use super::control::Action;
@@ -63,6 +64,8 @@ pub enum Misbehaviour {
     },
     /// The call does its work, but half of the answer's body is missing.
     Truncated,
+    /// The call does its work, then says that it succeeded, with `null` for what it found.
+    NullResult,
     /// An HTML page of the edge instead of an answer; nothing is done.
     Html {
         /// HTTP status.
@@ -74,6 +77,8 @@ pub enum Misbehaviour {
     NoVersions,
     /// Answers have lists in reverse order, fields nobody knows and defaults written out.
     Unfamiliar,
+    /// Refused with an internal error while another call that this meets is being answered.
+    Overlap,
     /// Another tool does this right before the call.
     Meanwhile {
         /// What it does.
@@ -120,8 +125,20 @@ impl Misbehaviour {
 }
 
 /// The faults in force.
-#[derive(Default)]
-pub struct Faults(Mutex<State>);
+pub struct Faults {
+    state: Mutex<State>,
+    /// One permit: for the call that others must not overlap with.
+    alone: Arc<Semaphore>,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            alone: Arc::new(Semaphore::new(1)),
+        }
+    }
+}
 
 #[derive(Default)]
 struct State {
@@ -210,7 +227,12 @@ impl Faults {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().expect("no holder panics")
+        self.state.lock().expect("no holder panics")
+    }
+
+    /// A permit to hold while a call is answered; none while another one has it.
+    pub(super) fn alone(&self) -> Option<OwnedSemaphorePermit> {
+        self.alone.clone().try_acquire_owned().ok()
     }
 }
 

@@ -101,7 +101,12 @@ pub async fn upload_as_another_tool(stage: &Stage, script: &str) {
 
 /// Uploads [`OTHER`] with other metadata.
 pub async fn upload(stage: &Stage, script: &str, metadata: &Value) {
-    let code = Part::text(OTHER)
+    upload_code(stage, script, metadata, OTHER).await;
+}
+
+/// Uploads any module.
+pub async fn upload_code(stage: &Stage, script: &str, metadata: &Value, code: &'static str) {
+    let code = Part::text(code)
         .file_name("index.js")
         .mime_str("application/javascript+module")
         .expect("a content type");
@@ -119,4 +124,38 @@ pub async fn upload(stage: &Stage, script: &str, metadata: &Value) {
     let status = answer.status();
     let text = answer.text().await.unwrap_or_default();
     assert!(status.is_success(), "{text}");
+}
+
+/// The only change of a plan: its actions, and the attributes that differ.
+pub async fn only_change(stage: &Stage, extra: &[&str]) -> (Value, Vec<String>) {
+    let plan = stage.workspace.plan_json(extra).await;
+    let changes = plan["resource_changes"].as_array().expect("it lists them");
+    let changes: Vec<&Value> = changes
+        .iter()
+        .map(|it| &it["change"])
+        .filter(|it| it["actions"] != json!(["no-op"]))
+        .collect();
+    let [change] = changes[..] else {
+        panic!("there should be one change: {changes:?}");
+    };
+    let after = change["after"].as_object().expect("nothing is destroyed");
+    let unknown = change["after_unknown"].as_object();
+    let differs = |name: &str, value: &Value| {
+        *value != change["before"][name]
+            || unknown.is_some_and(|it| it.get(name) == Some(&json!(true)))
+    };
+    let mut names: Vec<String> = after
+        .iter()
+        .filter(|(name, value)| differs(name, value))
+        .map(|(name, _)| name.clone())
+        .collect();
+    names.extend(
+        unknown
+            .into_iter()
+            .flatten()
+            .filter(|(name, value)| **value == json!(true) && !after.contains_key(*name))
+            .map(|(name, _)| name.clone()),
+    );
+    names.sort();
+    (change["actions"].clone(), names)
 }

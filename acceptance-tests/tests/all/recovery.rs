@@ -3,9 +3,9 @@
 use acceptance_tests::cloudflare::{Action, Bucket, Fault, Misbehaviour};
 use acceptance_tests::stage::Stage;
 use acceptance_tests::terraform::Run;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::counter::{self, CHAT};
+use super::counter::{self, CHAT, only_change};
 
 const WORKER: &str = "cloudflare_worker.chat";
 
@@ -30,40 +30,6 @@ fn subdomain_is_broken() -> Fault {
 async fn act(stage: &Stage, action: Action) {
     let done = stage.cloudflare.act(action).await;
     done.expect("another tool can do that");
-}
-
-/// The only change of a plan: its actions, and the attributes that differ.
-async fn only_change(stage: &Stage, extra: &[&str]) -> (Value, Vec<String>) {
-    let plan = stage.workspace.plan_json(extra).await;
-    let changes = plan["resource_changes"].as_array().expect("it lists them");
-    let changes: Vec<&Value> = changes
-        .iter()
-        .map(|it| &it["change"])
-        .filter(|it| it["actions"] != json!(["no-op"]))
-        .collect();
-    let [change] = changes[..] else {
-        panic!("there should be one change: {changes:?}");
-    };
-    let after = change["after"].as_object().expect("nothing is destroyed");
-    let unknown = change["after_unknown"].as_object();
-    let differs = |name: &str, value: &Value| {
-        *value != change["before"][name]
-            || unknown.is_some_and(|it| it.get(name) == Some(&json!(true)))
-    };
-    let mut names: Vec<String> = after
-        .iter()
-        .filter(|(name, value)| differs(name, value))
-        .map(|(name, _)| name.clone())
-        .collect();
-    names.extend(
-        unknown
-            .into_iter()
-            .flatten()
-            .filter(|(name, value)| **value == json!(true) && !after.contains_key(*name))
-            .map(|(name, _)| name.clone()),
-    );
-    names.sort();
-    (change["actions"].clone(), names)
 }
 
 #[tokio::test]

@@ -214,7 +214,7 @@ impl Apply<'_> {
     }
 
     /// Looks once more, right before the first write, into the namespaces that it deletes.
-    async fn guard_data(&self) -> Result<(), Diagnostic> {
+    pub(super) async fn guard_data(&self) -> Result<(), Diagnostic> {
         let (account, deletes) = (&self.account, &self.planned.deletes);
         let verdict = gate::judge(
             &self.stoppable,

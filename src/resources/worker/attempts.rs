@@ -36,6 +36,30 @@ pub fn exists(account: &AccountId, name: &ScriptName) -> Diagnostic {
     .at(AttributePath::root("name"))
 }
 
+/// What to say when the Worker that a replacement shall make is still the one that it shall replace.
+pub fn comes_too_early(name: &ScriptName) -> Diagnostic {
+    Diagnostic::error(
+        format!("Worker {name} exists already"),
+        format!(
+            "This run replaces Worker `{name}`, and makes the new one before it destroys the old one (`create_before_destroy`, here or in \
+             a resource that refers to this one). Two Workers cannot have one name, so nothing was changed. To keep the Worker, leave out \
+             `-replace`, or use `terraform untaint` if it is tainted. To replace it, remove `create_before_destroy`."
+        ),
+    )
+    .at(AttributePath::root("name"))
+}
+
+/// What to say of a Worker whose classes are declared in the other dialect, which an upload of ours would take for "none".
+pub fn uses_exports(name: &ScriptName) -> Diagnostic {
+    Diagnostic::error(
+        "Worker declares its classes with `exports`",
+        format!(
+            "Worker `{name}` was last deployed with an `exports` map, and Cloudflare does not go back from that to migrations. This version \
+             of the provider cannot manage such a Worker. Nothing was changed; go on deploying it with the tool that wrote the map."
+        ),
+    )
+}
+
 /// What to say when another resource of the same run is the same Worker.
 pub fn twin(name: &ScriptName) -> Diagnostic {
     Diagnostic::error(

@@ -6,17 +6,93 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Worker;
 use super::gate::{self, Cause};
-use super::identity::{self, Deleted, Private, Whose};
-use super::{Worker, plan};
+use super::hosting::{self, CLASS_KEY};
+use super::identity::{self, Before, Deleted, Private, Whose};
 use crate::cloudflare::{AccountId, ApiError, Client};
 use crate::durable::ScriptName;
 use crate::resources::{diagnose, limit};
-use crate::tf::{ApplyRequest, ApplyResponse, Diagnostic, Diagnostics, Value};
+use crate::tf::{ApplyRequest, ApplyResponse, Diagnostic, Diagnostics, PlanResponse, Value};
 
 /// How long other Workers may take to let go of this one.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_secs(2);
+/// Deletes that overlap fail inside Cloudflare; so often one is tried again.
+const OVERLAPS: usize = 10;
+
+/// Plans the end of a Worker: what it takes with it, and who is in the way.
+pub async fn plan(client: Option<Client>, prior: &Value, private: Private) -> PlanResponse {
+    let mut diagnostics = Diagnostics::default();
+    if let (Some(client), Some(before)) = (client, before(prior)) {
+        diagnostics.extend(judge_destroy(&client, prior, &before, &private).await);
+    }
+    PlanResponse {
+        private: private.kept().encode(),
+        diagnostics,
+        ..PlanResponse::default()
+    }
+}
+
+async fn judge_destroy(
+    client: &Client,
+    prior: &Value,
+    before: &Before,
+    private: &Private,
+) -> Diagnostics {
+    let account = AccountId::new(before.account.as_str());
+    let script = ScriptName::from_api(&before.name);
+    let listed = client.listings().scripts(&account).await;
+    let live = listed
+        .as_ref()
+        .ok()
+        .and_then(|all| all.iter().find(|it| it.name == script));
+    let (mark, worker_id) = (private.mark.as_deref(), prior.get("worker_id").as_str());
+    if live.is_some_and(|live| identity::whose_listed(live, mark, worker_id) == Whose::Another) {
+        // Nothing of it goes, so nothing has to be asked for.
+        return Diagnostic::warning(
+            format!("Worker {script} will not be deleted"),
+            format!(
+                "The live Worker `{script}` is not the one in this state: it was created again, adopted, or taken over by another \
+                 configuration. It is left alone, and only forgotten here."
+            ),
+        )
+        .into();
+    }
+    let mut diagnostics = gate::judge(
+        client,
+        &account,
+        &before.name,
+        &before.namespaces,
+        Cause::Destroyed,
+    )
+    .await;
+    if !diagnostics.has_errors() {
+        diagnostics.extend(gate::warn_of_references(client, &account, &script, None).await);
+    }
+    diagnostics
+}
+
+/// The Worker of a state, with what would go with it.
+pub fn before(prior: &Value) -> Option<Before> {
+    let name = prior.get("name").as_str()?;
+    let own = ScriptName::from_api(name);
+    let entries = hosting::entries(prior);
+    Some(Before {
+        account: prior.get("account_id").as_str()?.to_owned(),
+        name: name.to_owned(),
+        namespaces: entries
+            .iter()
+            .filter(|entry| entry.lives_in(&own))
+            .map(|entry| Deleted {
+                stable_id: entry.key(),
+                class: entry.class.to_string(),
+                namespace_id: entry.namespace_id.as_ref().map(ToString::to_string),
+                consent: entry.consent,
+            })
+            .collect(),
+    })
+}
 
 /// Destroys the Worker of a state.
 pub async fn delete(worker: &Worker, request: ApplyRequest) -> ApplyResponse {
@@ -26,7 +102,12 @@ pub async fn delete(worker: &Worker, request: ApplyRequest) -> ApplyResponse {
     let _running = worker.session.applies.run();
     let state = match destroy(worker, &request.prior, &private, &stop, &mut diagnostics).await {
         Ok(()) => Value::Null,
-        Err(diagnostic) => {
+        Err(mut diagnostic) => {
+            if stop.is_cancelled() && !request.stop.is_cancelled() {
+                diagnostic.detail.push_str(
+                    "\n\nThe time limit for this was over; `timeouts.delete` sets another one.",
+                );
+            }
             diagnostics.push(diagnostic);
             request.prior
         }
@@ -50,10 +131,12 @@ async fn destroy(
     stop: &CancellationToken,
     diagnostics: &mut Diagnostics,
 ) -> Result<(), Diagnostic> {
-    let client = worker
-        .session
-        .client(stop)
-        .map_err(crate::resources::session::NoClient::diagnostic)?;
+    let client = |stop| {
+        let client = worker.session.client(stop);
+        client.map_err(crate::resources::session::NoClient::diagnostic)
+    };
+    // A stop ends waits, but not a write that is under way.
+    let (client, writer) = (client(stop)?, client(&CancellationToken::new())?);
     let (Some(name), Some(account)) =
         (prior.get("name").as_str(), prior.get("account_id").as_str())
     else {
@@ -112,7 +195,7 @@ async fn destroy(
     {
         return Err(refusal);
     }
-    let outcome = delete_when_free(&client, &account, &name).await;
+    let outcome = delete_when_free(&client, &writer, &account, &name).await;
     client.listings().invalidate(&account);
     outcome.map_err(|error| cannot(&error))?;
     worker.session.release(&account, &name);
@@ -127,7 +210,7 @@ async fn what_goes(
     name: &ScriptName,
     prior: &Value,
 ) -> Result<Vec<Deleted>, ApiError> {
-    let known = plan::before(prior)
+    let known = before(prior)
         .map(|before| before.namespaces)
         .unwrap_or_default();
     let mut goes: BTreeMap<String, Deleted> = BTreeMap::new();
@@ -155,7 +238,7 @@ async fn what_goes(
             .unwrap_or_default();
         goes.entry(namespace.id.to_string())
             .or_insert_with(|| Deleted {
-                stable_id: format!("class:{class}"),
+                stable_id: format!("{CLASS_KEY}{class}"),
                 class,
                 namespace_id: Some(namespace.id.to_string()),
                 consent: false,
@@ -167,12 +250,14 @@ async fn what_goes(
 /// Deletes, and waits for the Workers that still bind it: the same run may be about to change them.
 async fn delete_when_free(
     client: &Client,
+    writer: &Client,
     account: &AccountId,
     name: &ScriptName,
 ) -> Result<(), ApiError> {
     let deadline = Instant::now() + PATIENCE;
+    let mut overlaps = 0;
     loop {
-        let error = match client.delete_script(account, name).await {
+        let error = match writer.delete_script(account, name).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
@@ -182,14 +267,17 @@ async fn delete_when_free(
                 | ApiError::BindingTarget(_)
                 | ApiError::ClassStillBound(_)
         );
-        if error.may_have_committed() && client.service(account, name).await?.is_none() {
+        if error.may_have_committed() && writer.service(account, name).await?.is_none() {
             return Ok(());
         }
-        if !blocked || Instant::now() >= deadline {
+        let overlapped = error.is_internal() && overlaps < OVERLAPS;
+        overlaps += usize::from(overlapped);
+        if !(blocked || overlapped) || Instant::now() >= deadline {
             return Err(error);
         }
-        client
-            .wait("wait for other Workers to let go", PAUSE)
-            .await?;
+        let wait = client.wait("wait for other Workers to let go", PAUSE);
+        if wait.await.is_err() {
+            return Err(error); // Why it was waited says more than that the wait was ended.
+        }
     }
 }

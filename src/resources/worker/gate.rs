@@ -6,6 +6,7 @@ use crate::resources::diagnose;
 use crate::tf::{Diagnostic, Diagnostics};
 
 use super::code::DESTROY_HINT;
+use super::hosting::CLASS_KEY;
 use super::identity::Deleted;
 
 /// What a namespace holds.
@@ -24,7 +25,8 @@ pub async fn look(
     id: Option<&str>,
 ) -> Result<Holds, ApiError> {
     let Some(id) = id else {
-        return Ok(Holds::Nothing);
+        let unseen = "nobody knows what, because Cloudflare has not listed its id yet";
+        return Ok(Holds::Data(unseen.to_owned()));
     };
     match client.objects(account, &NamespaceId::new(id)).await {
         Ok(objects) if objects.stored == 1 => {
@@ -69,8 +71,22 @@ pub async fn judge(
             namespace_id,
             consent,
         } = delete;
+        // What no configuration has declared is listed under its class.
+        let (identity, consenting) = match stable_id.strip_prefix(CLASS_KEY) {
+            Some(_) => (
+                "no stable ID".to_owned(),
+                format!(
+                    "declare it as a `cloudflare_do_namespace` with `class_name = \"{class}\"` and `force_destroy = true`, add that to \
+                     `bindings` or `durable_objects`,"
+                ),
+            ),
+            None => (
+                format!("stable ID `{stable_id}`"),
+                "set `force_destroy = true` on its `cloudflare_do_namespace`".to_owned(),
+            ),
+        };
         let named = format!(
-            "class `{class}` of Worker `{script}` (stable ID `{stable_id}`, namespace {})",
+            "class `{class}` of Worker `{script}` ({identity}, namespace {})",
             namespace_id.as_deref().unwrap_or("without a known id")
         );
         let holds = match look(client, account, namespace_id.as_deref()).await {
@@ -99,29 +115,28 @@ pub async fn judge(
             ),
             Holds::Data(what) => Diagnostic::error(
                 format!("Durable Object class {class} holds data"),
-                format!("The namespace of {named} holds {what}, and {}", way_out(cause)),
+                format!("The namespace of {named} holds {what}, and {}", way_out(cause, &consenting)),
             ),
         });
     }
     diagnostics
 }
 
-fn way_out(cause: Cause) -> String {
+fn way_out(cause: Cause, consenting: &str) -> String {
     match cause {
         Cause::Dropped => format!(
             "it would be deleted, because the configuration no longer has this stable ID on this Worker. Two ways out:\n\
              - To keep the data, bring the stable ID back, in `bindings` or in `durable_objects`. A class under another name keeps its \
              data if only `class_name` changes. Moving it to another Worker? Keep it here for the apply that moves it.\n\
-             - To delete the data, first set `force_destroy = true` on its `cloudflare_do_namespace` and apply, then repeat this change.\n\n\
+             - To delete the data, first {consenting} and apply, then repeat this change.\n\n\
              {DESTROY_HINT}"
         ),
-        Cause::Destroyed => "destroying the Worker would delete it. To delete the data, first set `force_destroy = true` on its \
-             `cloudflare_do_namespace` and apply, then destroy. To keep the Worker and only forget it, use `terraform state rm` or a \
-             `removed` block."
-            .to_owned(),
+        Cause::Destroyed => format!(
+            "destroying the Worker would delete it. To delete the data, first {consenting} and apply, then destroy. To keep the Worker and \
+             only forget it, use `terraform state rm` or a `removed` block. A Worker that is only tainted is kept with `terraform untaint`."
+        ),
         Cause::Replaced => format!(
-            "replacing the Worker would delete it. To delete the data, first set `force_destroy = true` on its \
-             `cloudflare_do_namespace` and apply, then repeat this. A tainted Worker is kept with `terraform untaint`.\n\n{DESTROY_HINT}"
+            "replacing the Worker would delete it. To delete the data, first {consenting} and apply, then repeat this. A tainted Worker is kept with `terraform untaint`.\n\n{DESTROY_HINT}"
         ),
     }
 }

@@ -11,7 +11,7 @@ use crate::durable::{
 use crate::tf::{Attr, AttributePath, Value};
 
 /// How the key of a class without a known stable ID begins.
-const CLASS_KEY: &str = "class:";
+pub const CLASS_KEY: &str = "class:";
 
 /// The arguments that hold Durable Object elements.
 pub const ELEMENT_MAPS: [&str; 2] = ["bindings", "durable_objects"];

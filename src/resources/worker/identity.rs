@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cloudflare::Service;
+use crate::cloudflare::{ListedScript, Service};
 use crate::durable::plan::{Leaving, Upload};
 use crate::durable::tag::{self, AlchemyTarget, Claim, Decoded, OurTag, TagId};
 use crate::durable::{ClassName, NamespaceId, StableId};
@@ -21,8 +21,38 @@ pub struct Private {
     pub etag: Option<String>,
     /// Whether the state comes from an import that no Read has completed.
     pub imported: bool,
+    /// Classes whose stable ID the Worker's tag has as a hash only: an import cannot show it, but a configuration can name it.
+    pub hashed: Vec<HashedClaim>,
     /// What apply has to do; only in planned private data.
     pub planned: Option<Planned>,
+}
+
+/// A class, and the stable ID that it has, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HashedClaim {
+    /// The class.
+    pub class: String,
+    hash: [u8; 12],
+}
+
+impl HashedClaim {
+    /// Whether it is this stable ID.
+    pub fn names(&self, stable_id: &StableId) -> bool {
+        TagId::Hash(self.hash).names(stable_id)
+    }
+}
+
+/// What script tags say of classes whose stable ID they have as a hash only.
+pub fn hashed_claims(tags: &[String]) -> Vec<HashedClaim> {
+    let claims = decode(tags).ours.map(|ours| ours.claims);
+    let hashed = claims.into_iter().flatten().filter_map(|claim| {
+        let TagId::Hash(hash) = claim.stable_id else {
+            return None;
+        };
+        let class = claim.class.to_string();
+        Some(HashedClaim { class, hash })
+    });
+    hashed.collect()
 }
 
 /// The part of a plan that people do not see.
@@ -31,6 +61,8 @@ pub struct Private {
 pub struct Planned {
     /// How the Worker comes into this state.
     pub intent: Intent,
+    /// Whether a create is the second half of replacing a Worker that a state has.
+    pub replaces: bool,
     /// Whether anything has to be uploaded.
     pub upload: bool,
     /// The namespaces that the Worker owned when this was planned.
@@ -187,13 +219,27 @@ pub enum Whose {
 
 /// Tells whether a live Worker is the one in state: by the mark, or where one side has none, by the immutable id.
 pub fn whose(live: &Service, mark: Option<&str>, worker_id: Option<&str>) -> Whose {
-    let live_mark = decode(&live.tags)
+    judge(&live.tags, Some(&live.worker_id), mark, worker_id)
+}
+
+/// The same of a Worker in the listing.
+pub fn whose_listed(live: &ListedScript, mark: Option<&str>, worker_id: Option<&str>) -> Whose {
+    judge(&live.tags, live.worker_id.as_deref(), mark, worker_id)
+}
+
+fn judge(
+    live_tags: &[String],
+    live_id: Option<&str>,
+    mark: Option<&str>,
+    worker_id: Option<&str>,
+) -> Whose {
+    let live_mark = decode(live_tags)
         .ours
         .map(|ours| ours.mark)
         .filter(|mark| !mark.is_empty());
     let same = match (live_mark.as_deref(), mark) {
         (Some(live), Some(ours)) => live == ours,
-        _ => worker_id.is_none_or(|id| id == live.worker_id),
+        _ => worker_id.is_none_or(|id| Some(id) == live_id),
     };
     if same { Whose::Ours } else { Whose::Another }
 }

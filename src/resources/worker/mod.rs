@@ -18,6 +18,7 @@ pub(super) mod live;
 mod outcome;
 mod plan;
 mod read;
+mod recognize;
 mod schema;
 mod standing;
 mod upload;

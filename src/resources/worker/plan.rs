@@ -7,8 +7,8 @@ use super::code::{self, Code};
 use super::element::{self, Element, Home, Phase};
 use super::gate::{self, Cause};
 use super::hosting::{self, ELEMENT_MAPS};
-use super::identity::{Before, Deleted, Intent, Owned, Planned, Private};
-use super::{Worker, attempts, read};
+use super::identity::{Intent, Owned, Planned, Private};
+use super::{Worker, attempts, delete, read, recognize};
 use crate::cloudflare::{AccountId, Client};
 use crate::durable::ScriptName;
 use crate::resources::session::NoClient;
@@ -117,6 +117,8 @@ struct Draft<'a> {
     config: &'a Value,
     /// Whether core sees a create.
     creates: bool,
+    /// Whether that create is the second half of replacing a Worker that a state has.
+    replaces: bool,
     private: Private,
     planned: Value,
     diagnostics: Diagnostics,
@@ -140,11 +142,12 @@ pub async fn plan(worker: &Worker, request: PlanRequest) -> PlanResponse {
         }
     };
     if request.proposed.is_null() {
-        return plan_destroy(client, &request.prior, private).await;
+        return delete::plan(client, &request.prior, private).await;
     }
     let mut draft = Draft {
         worker,
         creates: request.prior.is_null(),
+        replaces: false,
         prior: request.prior.clone(),
         config: &request.config,
         private,
@@ -166,53 +169,6 @@ pub async fn plan(worker: &Worker, request: PlanRequest) -> PlanResponse {
         private: draft.private.encode(),
         diagnostics: draft.diagnostics,
     }
-}
-
-async fn plan_destroy(client: Option<Client>, prior: &Value, private: Private) -> PlanResponse {
-    let mut diagnostics = Diagnostics::default();
-    if let (Some(client), Some(before)) = (client, before(prior)) {
-        let account = AccountId::new(before.account.as_str());
-        let script = ScriptName::from_api(&before.name);
-        diagnostics.extend(
-            gate::judge(
-                &client,
-                &account,
-                &before.name,
-                &before.namespaces,
-                Cause::Destroyed,
-            )
-            .await,
-        );
-        if !diagnostics.has_errors() {
-            diagnostics.extend(gate::warn_of_references(&client, &account, &script, None).await);
-        }
-    }
-    PlanResponse {
-        private: private.kept().encode(),
-        diagnostics,
-        ..PlanResponse::default()
-    }
-}
-
-/// The Worker of a state, with what would go with it.
-pub fn before(prior: &Value) -> Option<Before> {
-    let name = prior.get("name").as_str()?;
-    let own = ScriptName::from_api(name);
-    let entries = hosting::entries(prior);
-    Some(Before {
-        account: prior.get("account_id").as_str()?.to_owned(),
-        name: name.to_owned(),
-        namespaces: entries
-            .iter()
-            .filter(|entry| entry.lives_in(&own))
-            .map(|entry| Deleted {
-                stable_id: entry.key(),
-                class: entry.class.to_string(),
-                namespace_id: entry.namespace_id.as_ref().map(ToString::to_string),
-                consent: entry.consent,
-            })
-            .collect(),
-    })
 }
 
 impl Draft<'_> {
@@ -239,6 +195,11 @@ impl Draft<'_> {
         let Some(intent) = self.look_for_existing(&name, &code).await else {
             return;
         };
+        let prior = std::mem::take(&mut self.prior);
+        let (prior, unclear) =
+            recognize::recognize(prior, self.config, &name, &self.private.hashed);
+        self.prior = prior;
+        self.diagnostics.extend(unclear);
         self.plan_code(&code);
         self.plan_compatibility();
         self.fill_elements(&name);
@@ -284,7 +245,7 @@ impl Draft<'_> {
             }
         }
         self.private.planned = Some(Planned {
-            before: before(&self.prior),
+            before: delete::before(&self.prior),
             ..Planned::default()
         });
     }
@@ -385,6 +346,8 @@ impl Draft<'_> {
             self.config.get("compatibility_date"),
             self.prior.get("compatibility_date"),
         ) {
+            // A Worker that runs without a date keeps the behaviour that it has.
+            (Value::Null, Value::Null) if !self.prior.is_null() => Value::Null,
             (Value::Null, Value::Null) => {
                 self.diagnostics.push(
                     Diagnostic::warning(
@@ -465,6 +428,7 @@ impl Draft<'_> {
         }
         if self.creates && (self.private.planned.is_some() || self.private.mark.is_some()) {
             self.judge_replacement().await;
+            self.replaces = true;
             return Some(absent);
         }
         let cannot_see =
@@ -487,7 +451,8 @@ impl Draft<'_> {
         }
         let is_in_state = |id: &String| self.worker.session.has_seen(&account, id);
         if self.creates && found.worker_id.as_ref().is_some_and(is_in_state) {
-            return Some(absent); // The create half of replacing a tainted Worker; checked at apply.
+            self.replaces = true; // The create half of replacing a tainted Worker; checked at apply.
+            return Some(absent);
         }
         if renames {
             if found.worker_id.is_some()
@@ -515,7 +480,10 @@ impl Draft<'_> {
             return None;
         };
         match read::discover(&client, &account, name).await {
-            Ok(Some((state, _))) => self.prior = state,
+            Ok(Some((state, found))) => {
+                self.prior = state;
+                self.private.hashed = found.hashed;
+            }
             Ok(None) => return Some(absent),
             Err(diagnostics) => {
                 self.diagnostics.extend(diagnostics);
@@ -593,6 +561,13 @@ impl Draft<'_> {
             self.planned.set(attribute, value);
         }
         match intent {
+            // With `create_before_destroy` the old Worker is still there when this is planned again, and then it is gone on with or
+            // adopted: everything that would differ is left open. An error in that plan would leave the old half deposed in the state.
+            Intent::Create if self.replaces => {
+                for attribute in ["durable_object_namespaces", "migrations", "migration_tag"] {
+                    self.planned.set(attribute, Value::Unknown);
+                }
+            }
             Intent::Create | Intent::Update => {
                 self.fill_namespace_ids(&decision.namespaces);
                 self.planned
@@ -609,6 +584,7 @@ impl Draft<'_> {
         }
         self.private.planned = Some(Planned {
             intent,
+            replaces: self.replaces,
             upload,
             started_from: decision.started_from.into_iter().collect::<Vec<Owned>>(),
             uploads: decision.uploads,
@@ -620,7 +596,7 @@ impl Draft<'_> {
             before: if self.creates {
                 None
             } else {
-                before(&self.prior)
+                delete::before(&self.prior)
             },
         });
     }

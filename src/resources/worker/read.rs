@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::code::Modules;
+use super::element::BINDING_TYPE;
 use super::hosting::{self, Entry};
 use super::identity::{self, Private};
-use super::{Worker, live};
+use super::{Worker, attempts, live};
 use crate::cloudflare::{AccountId, ApiError, Client, ListedScript, ScriptSubdomain, Settings};
 use crate::durable::tag::Decoded;
 use crate::durable::{ClassName, LiveNamespace, NamespaceId, ScriptName, StableId};
@@ -87,6 +88,9 @@ pub async fn discover(client: &Client, account: &AccountId, name: &ScriptName) -
         None => return Ok(None),
     };
     let live = look(client, account, listed).await.map_err(&failed)?;
+    if live.settings.uses_exports() {
+        return Err(attempts::uses_exports(name).into());
+    }
     let content = client.content(account, name).await.map_err(&failed)?;
     let mut state = Value::object(
         super::schema::schema()
@@ -97,9 +101,11 @@ pub async fn discover(client: &Client, account: &AccountId, name: &ScriptName) -
     state.set("account_id", account.as_str());
     let mark = live.mark.clone();
     let etag = live.listed.etag.clone();
+    let hashed = identity::hashed_claims(&live.listed.tags);
     assemble(client, account, &mut state, live)
         .await
         .map_err(&failed)?;
+    show_unbound(&mut state, name);
     if !content.modules.is_empty() {
         let main = content.main_module.unwrap_or_default();
         state.set("content_sha256", Modules::new(main, content.modules).sha256);
@@ -109,6 +115,7 @@ pub async fn discover(client: &Client, account: &AccountId, name: &ScriptName) -
         Private {
             mark,
             etag,
+            hashed,
             ..Private::default()
         },
     )))
@@ -368,6 +375,40 @@ fn set_unbound(state: &mut Value, entries: &[Entry], former: &ScriptName, own: &
         }
     }
     state.set("durable_objects", Value::Map(map));
+}
+
+/// A namespace with a stable ID that nothing binds would be deleted by a configuration that is generated from this state.
+fn show_unbound(state: &mut Value, own: &ScriptName) {
+    let bound: Vec<NamespaceId> = state
+        .get("bindings")
+        .as_map()
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, element)| element.get("namespace_id").as_str().map(NamespaceId::new))
+        .collect();
+    let mut unbound = BTreeMap::new();
+    for entry in hosting::entries(state) {
+        let (Some(stable_id), Some(id)) = (&entry.stable_id, &entry.namespace_id) else {
+            continue;
+        };
+        if bound.contains(id) {
+            continue;
+        }
+        let mut element = live::blank();
+        for (member, text) in [
+            ("type", BINDING_TYPE),
+            ("stable_id", stable_id.as_str()),
+            ("class_name", entry.class.as_str()),
+            ("script_name", own.as_str()),
+            ("namespace_id", id.as_str()),
+        ] {
+            element.set(member, text);
+        }
+        unbound.insert(entry.key(), element);
+    }
+    if !unbound.is_empty() {
+        state.set("durable_objects", Value::Map(unbound));
+    }
 }
 
 /// What the Worker hosts now, and what it hosted last and lives elsewhere. Namespaces are known by their ids.

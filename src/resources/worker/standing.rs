@@ -54,14 +54,7 @@ impl Apply<'_> {
             )
             .await?;
         if settings.uses_exports() {
-            return Err(Diagnostic::error(
-                "Worker declares its classes with `exports`",
-                format!(
-                    "Worker `{}` was last deployed with an `exports` map. This version of the provider cannot change such a Worker. Nothing \
-                     was changed.",
-                    self.name
-                ),
-            ));
+            return Err(attempts::uses_exports(&self.name));
         }
         if self.planned.upload
             && !self
@@ -92,6 +85,7 @@ impl Apply<'_> {
 
     async fn refuse_existing(&self) -> Result<(), Diagnostic> {
         match self.service(&self.name).await? {
+            Some(_) if self.planned.replaces => Err(attempts::comes_too_early(&self.name)),
             Some(_) => Err(attempts::exists(&self.account, &self.name)),
             None => Ok(()),
         }
@@ -101,16 +95,9 @@ impl Apply<'_> {
         let Some(service) = self.service(&self.name).await? else {
             return Err(gone(&self.name, "It was there when the plan was made."));
         };
-        let live = identity::decode(&service.tags)
-            .ours
-            .map(|ours| ours.mark)
-            .filter(|mark| !mark.is_empty());
-        let mark = match (self.planned.intent, live) {
-            (Intent::Resume, Some(mark)) => mark,
-            _ => identity::new_mark()?,
-        };
+        // Always a mark of its own: if this is the new half of a replacement, the old one must not take the Worker for its own.
         self.private = Private {
-            mark: Some(mark),
+            mark: Some(identity::new_mark()?),
             ..Private::default()
         };
         Ok(service)
@@ -134,6 +121,7 @@ impl Apply<'_> {
                         Some(service) if is_ours(&service) => {}
                         _ => return Err(gone(&former, "Nothing was renamed.")),
                     }
+                    self.guard_data().await?; // A rename is a write, and nothing may come before the last look.
                     let renamed = upload::rename(
                         &self.client,
                         &self.account,

@@ -277,10 +277,12 @@ impl Uploader<'_> {
                 }
                 (ApiError::ClassStillBound(_), _) if bound + 1 < RELEASE_LOOKS => {
                     bound += 1;
-                    self.stoppable
-                        .wait("wait for other Workers to let go", TARGET_PAUSE)
-                        .await
-                        .map_err(Failed::Refused)?;
+                    let wait = self
+                        .stoppable
+                        .wait("wait for other Workers to let go", TARGET_PAUSE);
+                    if wait.await.is_err() {
+                        return Err(Failed::Refused(error)); // Why it was waited says more than that the wait was ended.
+                    }
                 }
                 (ApiError::BindingTarget(_), _)
                     if self.targets_lag && missing + 1 < TARGET_LOOKS =>

@@ -191,6 +191,7 @@ async fn misbehave(
         return Ok(rate_limited(seconds));
     }
     let mut seen = None;
+    let mut _alone = None;
     let mut afterwards = Vec::new();
     for (kind, then) in cloud.faults.meet(method, path, &cloud.account()) {
         match kind {
@@ -220,6 +221,10 @@ async fn misbehave(
             Misbehaviour::CloseBefore => return Err(Closed),
             Misbehaviour::Delay { ms } => tokio::time::sleep(Duration::from_millis(ms)).await,
             Misbehaviour::Stale => seen = Some(then),
+            Misbehaviour::Overlap => match cloud.faults.alone() {
+                Some(permit) => _alone = Some(permit),
+                None => return Ok(failed(&ApiFailure::internal())),
+            },
             Misbehaviour::Meanwhile { action } => {
                 // What another tool fails to do is not this call's business.
                 let _ = cloud.change(|account| action.apply(account)).await;
@@ -243,6 +248,7 @@ async fn misbehave(
         response = match kind {
             Misbehaviour::CloseAfterCommit => return Err(Closed),
             Misbehaviour::ErrorAfterCommit => failed(&ApiFailure::internal()),
+            Misbehaviour::NullResult => ok(Value::Null),
             Misbehaviour::Truncated => {
                 let (parts, body) = response.into_parts();
                 let body = to_bytes(body, LARGEST_BODY).await.unwrap_or_default();

@@ -56,6 +56,7 @@ pub(super) fn shown(name: &str, script: &Script) -> Map<String, Value> {
         "observability",
         "placement",
         "tail_consumers",
+        "exports",
     ] {
         let value = script.settings.get(field);
         if !value.is_null() || field == "tail_consumers" {

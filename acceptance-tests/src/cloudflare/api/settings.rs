@@ -95,5 +95,10 @@ fn shown(account: &Account, name: &str) -> Result<Value, ApiFailure> {
     for field in plain.into_iter().chain(STORED_SETTINGS) {
         fields.insert(field.into(), script.settings.get(field));
     }
+    // Only on Workers that another tool deployed this way; uploads with it are refused here.
+    let exports = script.settings.get("exports");
+    if !exports.is_null() {
+        fields.insert("exports".into(), exports);
+    }
     Ok(fields.into())
 }
