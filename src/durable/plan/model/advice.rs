@@ -56,6 +56,7 @@ fn persist(
         let mut copy = world.clone();
         let mut leads_on = true;
         for step in &way {
+            let step = &supplied(step, &copy);
             let end = persist(&mut copy, step, chance, depth - 1)
                 .map_err(|what| format!("{what}\n  advised: {step}"))?;
             leads_on &= !matches!(end, End::Stuck(_));
@@ -69,6 +70,25 @@ fn persist(
         }
     }
     Ok(End::Stuck(outcome))
+}
+
+/// Who binds a namespace again brings its block back, too.
+fn supplied(config: &Config, world: &World) -> Config {
+    let mut config = config.clone();
+    let bound: BTreeSet<StableId> = config
+        .workers
+        .values()
+        .flat_map(|it| it.ids.iter().cloned())
+        .collect();
+    for id in bound {
+        if let Some(namespace) = world.namespaces.get(&id) {
+            config
+                .namespaces
+                .entry(id)
+                .or_insert_with(|| namespace.clone());
+        }
+    }
+    config.without_dangling()
 }
 
 /// Sequences of configurations that messages name.
@@ -253,14 +273,12 @@ impl Advice<'_> {
                 if config.namespaces.contains_key(stable_id) {
                     let kept = binding(config, own, stable_id);
                     let stays = with(&kept, stable_id, |it| it.script = Some(own.clone()));
-                    ways.extend([vec![kept], vec![stays]]);
+                    // "Keep exporting the class for the apply that moves it."
                     ways.push(vec![keeping(config, own), config.clone()]);
+                    ways.extend([vec![kept], vec![stays]]);
                 }
-                ways.extend(
-                    class
-                        .into_iter()
-                        .flat_map(|it| self.for_data(own, stable_id, &it)),
-                );
+                let class = class.into_iter();
+                ways.extend(class.flat_map(|it| self.for_data(own, stable_id, &it)));
                 ways
             }
             Wait::Host {

@@ -136,7 +136,7 @@ impl Config {
             && self.workers.iter().all(classes_differ)
     }
 
-    /// Without namespaces that nothing binds, and bindings of namespaces that are not there.
+    /// Without what nothing needs, and bindings of nothing.
     pub fn tidied(mut self) -> Self {
         let bound: BTreeSet<StableId> = self
             .workers
@@ -144,6 +144,11 @@ impl Config {
             .flat_map(|binds| binds.ids.iter().cloned())
             .collect();
         self.namespaces.retain(|id, _| bound.contains(id));
+        self.without_dangling()
+    }
+
+    /// Without bindings of namespaces that are not there.
+    pub fn without_dangling(mut self) -> Self {
         for binds in self.workers.values_mut() {
             binds.ids.retain(|id| self.namespaces.contains_key(id));
         }

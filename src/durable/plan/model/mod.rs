@@ -15,6 +15,7 @@ mod config;
 mod names;
 mod one;
 mod order;
+mod traces;
 mod turns;
 mod walks;
 mod worker;
