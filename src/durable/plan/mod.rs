@@ -9,6 +9,8 @@ mod warning;
 
 #[cfg(test)]
 mod cases;
+#[cfg(test)]
+mod model;
 
 pub use change::{Change, Deletion};
 pub use problem::{Problem, Subject};
