@@ -1,5 +1,7 @@
 //! Class names that pass from one namespace to another on one Worker: whatever the change, every stable ID keeps its data.
 
+use acceptance_tests::cloudflare::{Fault, Misbehaviour};
+
 use super::layout::{configure, hcl, id_of, namespace, reconfigure, stage, visited, worker};
 
 /// Host of X and Y.
@@ -167,6 +169,82 @@ async fn a_class_name_given_up_long_ago_can_be_used_again() {
     .await;
     visited(&stage, "w", "x", 2).await;
     visited(&stage, "w", "n", 1).await;
+}
+
+/// A pair whose swap stopped between its uploads, and the error of that.
+async fn half_swapped() -> (acceptance_tests::stage::Stage, (String, String)) {
+    let stage = pair().await;
+    let ids = (id_of(&stage, "w/A"), id_of(&stage, "w/B"));
+    let broken = Misbehaviour::Error {
+        status: 400,
+        code: 10021,
+        message: "not now".into(),
+    };
+    stage.cloudflare.add_fault(Fault {
+        after: 1,
+        ..broken.times(1000, "PUT", "*/scripts/w")
+    });
+    swap(&stage);
+    let run = stage.workspace.apply_expecting_error(&[]).await;
+    run.assert_says("Cannot upload Worker w")
+        .assert_says("not now");
+    stage.cloudflare.faults().clear();
+    (stage, ids)
+}
+
+fn swap(stage: &acceptance_tests::stage::Stage) {
+    configure(
+        stage,
+        &[namespace("x", "B"), namespace("y", "A")],
+        &[worker("w", &["x", "y"]).code(&[("A", "y"), ("B", "x")])],
+    );
+}
+
+#[tokio::test]
+async fn a_swap_that_stopped_between_its_uploads_goes_on() {
+    let (stage, (x, y)) = half_swapped().await;
+    let listed = stage.namespaces();
+    assert!(
+        listed.iter().all(|(at, _)| at.starts_with("w/Parked_")),
+        "{listed:?}"
+    );
+    // Everything still answers, by its binding.
+    visited(&stage, "w", "x", 2).await;
+    stage.apply(&[]).await;
+    assert_eq!((id_of(&stage, "w/B"), id_of(&stage, "w/A")), (x, y));
+    visited(&stage, "w", "x", 3).await;
+    visited(&stage, "w", "y", 3).await;
+}
+
+/// S39.
+#[tokio::test]
+async fn a_swap_that_stopped_between_its_uploads_can_be_taken_back() {
+    let (stage, (x, y)) = half_swapped().await;
+    configure(
+        &stage,
+        &[namespace("x", "A"), namespace("y", "B")],
+        &[worker("w", &["x", "y"]).code(&[("A", "x"), ("B", "y")])],
+    );
+    let plan = stage.workspace.plan(&[]).await;
+    plan.assert_says("Plan: 0 to add");
+    stage.apply(&[]).await;
+    assert_eq!((id_of(&stage, "w/A"), id_of(&stage, "w/B")), (x, y));
+    visited(&stage, "w", "x", 2).await;
+    visited(&stage, "w", "y", 3).await;
+}
+
+#[tokio::test]
+async fn code_that_cannot_be_handed_on_needs_two_applies() {
+    let stage = pair().await;
+    swap(&stage);
+    // The classes of a Worker whose code another tool uploads.
+    let text = stage.workspace.read("main.tf");
+    let (head, _) = text.split_once("  script = <<-JS").expect("it has code");
+    stage.workspace.write("main.tf", &format!("{head}}}\n"));
+    let plan = stage.workspace.plan_expecting_error(&[]).await;
+    plan.assert_says("These class changes need two applies")
+        .assert_says("other tools upload the code of this Worker");
+    assert_eq!(stage.writes().len(), 0);
 }
 
 /// The configuration text itself: a test that formats wrongly would test nothing.

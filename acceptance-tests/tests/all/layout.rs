@@ -211,3 +211,53 @@ pub fn id_of(stage: &Stage, place: &str) -> String {
         .1
         .clone()
 }
+
+/// In which order the core goes through two Workers: a name, what comes after what, and further arguments.
+pub const VARIANTS: [(&str, Option<(&str, &str)>, &[&str]); 5] = [
+    ("no order", None, &[]),
+    ("taker first", Some(("a", "b")), &[]),
+    ("source first", Some(("b", "a")), &[]),
+    (
+        "one at a time, taker first",
+        Some(("a", "b")),
+        &["-parallelism=1"],
+    ),
+    (
+        "one at a time, source first",
+        Some(("b", "a")),
+        &["-parallelism=1"],
+    ),
+];
+
+/// With the second Worker after the first one.
+pub fn ordered(mut workers: Vec<Worker>, order: Option<(&str, &str)>) -> Vec<Worker> {
+    if let Some((later, earlier)) = order {
+        for worker in &mut workers {
+            if worker.name == later {
+                let line = format!("depends_on = [cloudflare_worker.{earlier}]");
+                worker.more.push(line);
+            }
+        }
+    }
+    workers
+}
+
+/// Applies until it goes through, as a user would; no more than `most` times.
+pub async fn converge(stage: &Stage, extra: &[&str], most: usize) {
+    for _ in 1..most {
+        let run = stage
+            .workspace
+            .run(
+                &[
+                    &["apply", "-auto-approve", "-input=false", "-no-color"],
+                    extra,
+                ]
+                .concat(),
+            )
+            .await;
+        if run.status.success() {
+            break;
+        }
+    }
+    stage.apply(extra).await;
+}

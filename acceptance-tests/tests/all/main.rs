@@ -6,6 +6,7 @@ mod bindings;
 mod classes;
 mod consent;
 mod counter;
+mod cross_script;
 mod destroy;
 mod documentation;
 mod drift;

@@ -4,40 +4,11 @@ use acceptance_tests::cloudflare::Misbehaviour;
 use acceptance_tests::stage::Stage;
 
 use super::layout::{
-    Namespace, Worker, configure, id_of, namespace, reconfigure, stage, visited, worker,
+    Namespace, VARIANTS, Worker, configure, converge, id_of, namespace, ordered, reconfigure,
+    stage, visited, worker,
 };
 
 const MOVE: &str = "transferred_from = \"a\"";
-
-/// In which order the core goes through two Workers.
-const VARIANTS: [(&str, Option<(&str, &str)>, &[&str]); 5] = [
-    ("no order", None, &[]),
-    ("taker first", Some(("a", "b")), &[]),
-    ("source first", Some(("b", "a")), &[]),
-    (
-        "one at a time, taker first",
-        Some(("a", "b")),
-        &["-parallelism=1"],
-    ),
-    (
-        "one at a time, source first",
-        Some(("b", "a")),
-        &["-parallelism=1"],
-    ),
-];
-
-/// With the second Worker after the first one.
-fn ordered(mut workers: Vec<Worker>, order: Option<(&str, &str)>) -> Vec<Worker> {
-    if let Some((later, earlier)) = order {
-        for worker in &mut workers {
-            if worker.name == later {
-                let line = format!("depends_on = [cloudflare_worker.{earlier}]");
-                worker.more.push(line);
-            }
-        }
-    }
-    workers
-}
 
 /// A hosts X, with data; B exists.
 async fn before() -> Stage {
@@ -51,67 +22,47 @@ async fn before() -> Stage {
     stage
 }
 
-/// Applies until it goes through, as a user would; no more than `most` times.
-async fn converge(stage: &Stage, extra: &[&str], most: usize) {
-    for _ in 1..most {
-        let run = stage
-            .workspace
-            .run(
-                &[
-                    &["apply", "-auto-approve", "-input=false", "-no-color"],
-                    extra,
-                ]
-                .concat(),
-            )
-            .await;
-        if run.status.success() {
-            break;
-        }
-    }
-    stage.apply(extra).await;
-}
-
 #[tokio::test]
 async fn a_namespace_moves_while_its_old_host_keeps_binding_it() {
-    for (variant, order, extra) in VARIANTS {
-        for class in ["A", "Moved"] {
-            let stage = before().await;
-            let id = id_of(&stage, "a/A");
-            let workers = vec![
-                // The old host keeps exporting the class for this apply.
-                worker("a", &["x"]).code(&[("A", "x")]),
-                worker("b", &["x"]).code(&[(class, "x")]),
-            ];
-            configure(
-                &stage,
-                &[namespace("x", class).on("b")],
-                &ordered(workers, order),
-            );
-            let plan = stage.workspace.plan(&[]).await;
-            plan.assert_says("leave x: A to b (data kept)")
-                .assert_says(&format!("transfer x: A of a -> {class} (data kept)"));
-            converge(&stage, extra, 2).await;
-            assert_eq!(id_of(&stage, &format!("b/{class}")), id, "{variant}");
-            visited(&stage, "b", "x", 2).await;
-            visited(&stage, "a", "x", 3).await;
-            let deletes = stage
-                .uploads("a")
-                .iter()
-                .any(|upload| upload["migrations"].to_string().contains("deleted"));
-            assert!(!deletes, "{variant}");
-            // The class can go from the old host's code afterwards.
-            let workers = vec![
-                worker("a", &["x"]).code(&[]),
-                worker("b", &["x"]).code(&[(class, "x")]),
-            ];
-            reconfigure(
-                &stage,
-                &[namespace("x", class).on("b")],
-                &ordered(workers, order),
-            )
-            .await;
-            visited(&stage, "a", "x", 4).await;
-        }
+    for (number, (variant, order, extra)) in VARIANTS.into_iter().enumerate() {
+        // With the class renamed in the same step, or not.
+        let class = ["A", "Moved"][number % 2];
+        let stage = before().await;
+        let id = id_of(&stage, "a/A");
+        let workers = vec![
+            // The old host keeps exporting the class for this apply.
+            worker("a", &["x"]).code(&[("A", "x")]),
+            worker("b", &["x"]).code(&[(class, "x")]),
+        ];
+        configure(
+            &stage,
+            &[namespace("x", class).on("b")],
+            &ordered(workers, order),
+        );
+        let plan = stage.workspace.plan(&[]).await;
+        plan.assert_says("leave x: A to b (data kept)")
+            .assert_says(&format!("transfer x: A of a -> {class} (data kept)"));
+        converge(&stage, extra, 2).await;
+        assert_eq!(id_of(&stage, &format!("b/{class}")), id, "{variant}");
+        visited(&stage, "b", "x", 2).await;
+        visited(&stage, "a", "x", 3).await;
+        let deletes = stage
+            .uploads("a")
+            .iter()
+            .any(|upload| upload["migrations"].to_string().contains("deleted"));
+        assert!(!deletes, "{variant}");
+        // The class can go from the old host's code afterwards.
+        let workers = vec![
+            worker("a", &["x"]).code(&[]),
+            worker("b", &["x"]).code(&[(class, "x")]),
+        ];
+        reconfigure(
+            &stage,
+            &[namespace("x", class).on("b")],
+            &ordered(workers, order),
+        )
+        .await;
+        visited(&stage, "a", "x", 4).await;
     }
 }
 
