@@ -1,5 +1,6 @@
-//! The main job on local Cloudflare, told step by step: deploy a counter, rename its class, and try to change what must
-//! not change. `cargo demo -- --serve` leaves local Cloudflare running afterwards.
+//! The main job on local Cloudflare, told step by step: deploy a counter, rename its class, try to change what must not
+//! change; then move two namespaces to another Worker and swap their classes. `cargo demo -- --serve` leaves local Cloudflare running
+//! afterwards.
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -13,8 +14,9 @@ use acceptance_tests::provider::provider_binary;
 use acceptance_tests::terraform::{Run, Workspace};
 use acceptance_tests::visitor::Visitor;
 
-/// The example that the story is told with: it is copied, and edited as a user would.
+/// The examples that the story is told with: they are copied, and the first one is edited as a user would.
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/stable-id");
+const TRANSFER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/transfer");
 const WORKER: &str = "counter";
 
 type Told = Result<(), Box<dyn Error>>;
@@ -54,9 +56,10 @@ async fn tell(serve: bool) -> Told {
     story.deploy().await?;
     story.rename().await?;
     story.change_the_stable_id().await?;
+    story.transfer_and_swap().await?;
     heading("Done")?;
     say(&format!(
-        "The class has a new name, the data is where it was. It took {:.1} s.",
+        "Classes have new names and namespaces a new host; every object has what it had. It took {:.1} s.",
         started.elapsed().as_secs_f64()
     ))?;
     if serve {
@@ -134,6 +137,61 @@ impl Story {
         self.visit(&["5"]).await
     }
 
+    async fn transfer_and_swap(&self) -> Told {
+        heading("4. Two namespaces on one Worker, bound by another one")?;
+        let workspace = Workspace::new(&self.core, &self.cloudflare);
+        workspace.copy_from(Path::new(TRANSFER));
+        let apply = ["apply", "-auto-approve"];
+        let moved = ["-var", "host=warehouse"];
+        let swapped = ["-var", "host=warehouse", "-var", "swapped=true"];
+        self.run_in(&workspace, &apply, true).await?;
+        self.visit_both(1).await?;
+        for (number, (title, edit)) in [
+            ("5. Both move to the other Worker", &moved[..]),
+            ("6. Their classes swap names", &swapped[..]),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            heading(title)?;
+            let plan = self
+                .run_in(&workspace, &[&["plan"], edit].concat(), true)
+                .await?;
+            for line in sentences(&plan.stdout) {
+                say(line)?;
+            }
+            let run = self
+                .run_in(&workspace, &[&apply[..], edit].concat(), true)
+                .await?;
+            say(&line_with(&run.stdout, "Apply complete!"))?;
+            self.visit_both(number + 2).await?;
+            let again = self
+                .run_in(&workspace, &[&["plan"], edit].concat(), true)
+                .await?;
+            say(&line_with(&again.stdout, "No changes."))?;
+        }
+        Ok(())
+    }
+
+    /// Calls both Workers of the second example; their objects are the same.
+    async fn visit_both(&self, round: usize) -> Told {
+        for (turn, worker) in ["shop", "warehouse"].into_iter().enumerate() {
+            for (path, what) in [("/visitors", "visitor"), ("/orders", "order")] {
+                say(&format!(
+                    "\n$ curl {}{path}",
+                    self.cloudflare.worker_url(worker)
+                ))?;
+                let (_, answer) = self.visitor.get(worker, path).await?;
+                say(answer.trim_end())?;
+                let expected = format!("{what} {}", 2 * round - 1 + turn);
+                if answer.trim_end() != expected {
+                    return Err(format!("the Worker should have answered {expected}").into());
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn serve(self) -> Told {
         heading("Yours, until Ctrl-C")?;
         say("In another terminal:\n")?;
@@ -168,12 +226,21 @@ impl Story {
 
     /// Shows and runs a command, which must end as expected.
     async fn run(&self, arguments: &[&str], succeeds: bool) -> Result<Run, Box<dyn Error>> {
+        self.run_in(&self.workspace, arguments, succeeds).await
+    }
+
+    async fn run_in(
+        &self,
+        workspace: &Workspace,
+        arguments: &[&str],
+        succeeds: bool,
+    ) -> Result<Run, Box<dyn Error>> {
         let program = match self.core.kind {
             CoreKind::Terraform => "terraform",
             CoreKind::OpenTofu => "tofu",
         };
         say(&format!("\n$ {program} {}", arguments.join(" ")))?;
-        let run = self.workspace.run(arguments).await;
+        let run = workspace.run(arguments).await;
         match (run.status.success(), succeeds) {
             (true, true) | (false, false) => Ok(run),
             (true, false) => Err(format!("this should have been refused:\n{run}").into()),
@@ -220,6 +287,23 @@ fn excerpt(stdout: &str) -> String {
         }
     }
     kept.join("\n").trim_matches('\n').to_owned()
+}
+
+/// The sentences about classes in a plan.
+fn sentences(stdout: &str) -> impl Iterator<Item = &str> {
+    let verbs = [
+        "create ",
+        "rename ",
+        "delete ",
+        "transfer ",
+        "adopt ",
+        "leave ",
+        "in ",
+    ];
+    stdout.lines().map(str::trim_end).filter(move |line| {
+        let said = line.trim_start().strip_prefix("+ \"").unwrap_or_default();
+        verbs.iter().any(|verb| said.starts_with(verb))
+    })
 }
 
 fn line_with(stdout: &str, text: &str) -> String {

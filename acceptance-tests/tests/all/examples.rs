@@ -198,3 +198,40 @@ async fn share_one_counter(stage: Stage) {
     assert_eq!(stage.cloudflare.account().namespaces.len(), 1);
     destroy_with_consent(&stage, &[]).await;
 }
+
+#[tokio::test]
+async fn transfer_moves_both_namespaces_and_swaps_their_classes() {
+    let stage = stage_of("transfer").await;
+    let moved = &["-var", "host=warehouse"];
+    let swapped = &["-var", "host=warehouse", "-var", "swapped=true"];
+    let both = async |number: usize| {
+        for (path, what) in [("/", "visitor"), ("/orders", "order")] {
+            let said = stage.visitor.read("shop", path).await;
+            assert_eq!(said, format!("{what} {number}"));
+        }
+    };
+    stage.apply(&[]).await;
+    both(1).await;
+    let ids = |stage: &Stage| {
+        let account = stage.cloudflare.account();
+        let mut ids: Vec<String> = account.namespaces.iter().map(|it| it.id.clone()).collect();
+        ids.sort();
+        ids
+    };
+    let before = ids(&stage);
+
+    let plan = stage.workspace.plan(moved).await;
+    plan.assert_says("leave orders: Orders to warehouse (data kept)");
+    plan.assert_says("transfer orders: Orders of shop -> Orders (data kept)");
+    stage.apply(moved).await;
+    both(2).await;
+    assert_eq!(ids(&stage), before);
+
+    let plan = stage.workspace.plan(swapped).await;
+    plan.assert_says("rename orders: Orders -> Visitors (data kept)");
+    plan.assert_says("in 2 uploads");
+    stage.apply(swapped).await;
+    both(3).await;
+    assert_eq!(ids(&stage), before);
+    destroy_with_consent(&stage, swapped).await;
+}

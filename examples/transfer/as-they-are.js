@@ -1,0 +1,1 @@
+export { Visitors, Orders, default } from "./classes.js";

@@ -1,0 +1,1 @@
+export { Visitors as Orders, Orders as Visitors, default } from "./classes.js";
