@@ -62,6 +62,7 @@ async fn assert_only_our_tag_was_written(stage: &Stage) {
     );
 }
 
+/// S28.
 #[tokio::test]
 async fn an_import_block_takes_a_worker_over_without_an_upload() {
     for id in ["chat", "ACCOUNT/chat"] {
@@ -104,6 +105,7 @@ async fn adoption_needs_consent_and_uploads_nothing_that_is_there() {
     assert_only_our_tag_was_written(&stage).await;
 }
 
+/// S24.
 #[tokio::test]
 async fn what_no_attribute_can_say_survives_every_later_upload() {
     let stage = deployed(MATCHING).await;

@@ -222,6 +222,7 @@ async fn code_that_is_none() {
     refused(&date, &["Invalid compatibility date"]).await;
 }
 
+/// S11.
 #[tokio::test]
 async fn storage_never_changes() {
     let before = namespace("a", ROOM)
@@ -239,6 +240,7 @@ async fn storage_never_changes() {
     assert_eq!(stage.writes(), []);
 }
 
+/// S12, and S4 for an export that only Cloudflare misses.
 #[tokio::test]
 async fn what_only_cloudflare_knows_is_said_at_the_element() {
     let bound = |members: &str| {

@@ -103,6 +103,7 @@ async fn what_is_not_ours_is_no_drift() {
     assert_eq!(stage.visit("chat").await, "hi 2");
 }
 
+/// S18.
 #[tokio::test]
 async fn an_answer_in_another_order_with_unknown_fields_is_no_drift() {
     let stage = deployed().await;

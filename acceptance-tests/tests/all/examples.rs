@@ -159,6 +159,7 @@ async fn rename_is_one_line_of_the_plan_and_keeps_the_count() {
     destroy_with_consent(&stage, renamed).await;
 }
 
+/// S9.
 #[tokio::test]
 async fn stable_id_change_is_a_replacement_and_refused_while_data_is_there() {
     let stage = stage_of("stable-id").await;

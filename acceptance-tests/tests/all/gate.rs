@@ -39,6 +39,7 @@ async fn about_to_drop(consent: bool, visited: bool) -> Stage {
     stage
 }
 
+/// S7.
 #[tokio::test]
 async fn a_namespace_with_data_is_not_dropped_without_consent() {
     let stage = about_to_drop(false, true).await;
@@ -59,6 +60,7 @@ async fn a_namespace_with_data_is_not_dropped_without_consent() {
     assert_eq!(stage.visit("chat").await, "hello 2");
 }
 
+/// S7, the namespace that holds nothing.
 #[tokio::test]
 async fn an_empty_namespace_goes_in_one_apply_with_a_warning() {
     let stage = about_to_drop(false, false).await;
@@ -70,6 +72,7 @@ async fn an_empty_namespace_goes_in_one_apply_with_a_warning() {
     assert_eq!(stage.visit("chat").await, "no more rooms");
 }
 
+/// S8.
 #[tokio::test]
 async fn consent_that_was_applied_before_deletes_data_in_one_apply() {
     let stage = about_to_drop(true, true).await;
@@ -144,6 +147,7 @@ async fn data_that_is_stored_after_the_plan_of_a_drop_is_seen_before_the_upload(
     assert_eq!(stage.writes(), []);
 }
 
+/// S37 (a) and (b) without `adopt`.
 #[tokio::test]
 async fn replacing_a_worker_that_holds_data_is_refused_and_keeps_it() {
     let stage = Stage::with(CHAT).await;

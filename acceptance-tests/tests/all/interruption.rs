@@ -33,6 +33,7 @@ fn start_apply(stage: &Stage, extra: &[&str]) -> Running {
     stage.workspace.spawn(&arguments)
 }
 
+/// S15, by Ctrl-C.
 #[tokio::test]
 async fn ctrl_c_during_a_create_keeps_the_worker_and_does_not_taint_it() {
     let stage = Stage::with(CHAT).await;
@@ -62,6 +63,7 @@ async fn ctrl_c_during_a_create_keeps_the_worker_and_does_not_taint_it() {
     stage.workspace.assert_nothing_left_behind();
 }
 
+/// S15, by SIGKILL on create.
 #[tokio::test]
 async fn a_create_that_was_killed_after_its_upload_is_resumed() {
     let stage = Stage::with(CHAT).await;
@@ -87,6 +89,7 @@ async fn a_create_that_was_killed_after_its_upload_is_resumed() {
     assert_eq!(stage.visit("chat").await, "hello 1");
 }
 
+/// S15, by SIGKILL on update.
 #[tokio::test]
 async fn an_update_that_was_killed_after_its_upload_converges() {
     let stage = Stage::with(CHAT).await;
@@ -132,6 +135,7 @@ async fn overtaken(action: Action, extra: &[&str]) -> (Stage, acceptance_tests::
     (stage, run)
 }
 
+/// S6.
 #[tokio::test]
 async fn a_migration_tag_that_another_tool_moved_is_believed_when_the_namespaces_are_the_same() {
     let moved = Action::SetMigrationTag {
@@ -151,6 +155,7 @@ async fn a_migration_tag_that_another_tool_moved_is_believed_when_the_namespaces
         .await;
 }
 
+/// S6, the variant with a class that is gone.
 #[tokio::test]
 async fn a_class_that_another_tool_deleted_after_the_plan_stops_the_apply_before_any_write() {
     let deleted = Action::DeleteClass {
@@ -178,6 +183,7 @@ async fn a_tag_that_moves_between_the_look_and_the_upload_is_looked_at_once_more
     assert_eq!(stage.namespaces()[0].0, "chat/Lounge");
 }
 
+/// S5.
 #[tokio::test]
 async fn a_tag_of_another_tool_is_no_reason_to_replay_migrations() {
     let stage = Stage::with(CHAT).await;
@@ -197,6 +203,7 @@ async fn a_tag_of_another_tool_is_no_reason_to_replay_migrations() {
     assert!(stage.uploads("chat")[0].get("migrations").is_none());
 }
 
+/// S38.
 #[tokio::test]
 async fn a_worker_that_was_renamed_elsewhere_is_found_by_its_id() {
     let stage = Stage::with(CHAT).await;
@@ -219,6 +226,7 @@ async fn a_worker_that_was_renamed_elsewhere_is_found_by_its_id() {
     assert_eq!(stage.visit("chat").await, "hello 2");
 }
 
+/// S38, with a different Worker under our name.
 #[tokio::test]
 async fn another_worker_under_our_name_is_neither_changed_nor_deleted() {
     let stage = Stage::with(CHAT).await;
@@ -278,6 +286,7 @@ async fn reads_that_go_wrong_change_nothing() {
     }
 }
 
+/// S16, and S17 for the rate limit.
 #[tokio::test]
 async fn what_passes_by_itself_is_waited_for() {
     let stage = Stage::with(&CHAT.replace("max_retries = 1", "max_retries = 4")).await;

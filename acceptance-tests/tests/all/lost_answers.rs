@@ -53,6 +53,7 @@ fn misbehaviours(method: &str) -> Vec<Misbehaviour> {
 /// How often in a row a call goes wrong: once, and more often than anybody tries again.
 const TIMES: [u32; 2] = [1, 20];
 
+/// S13 on create.
 #[tokio::test]
 async fn a_create_converges_whichever_answer_is_lost() {
     for (method, path) in [
@@ -106,12 +107,14 @@ async fn change_again_and_again(writes: &[(&str, &str)], variable: &str, values:
     }
 }
 
+/// S13 on update.
 #[tokio::test]
 async fn a_change_of_code_converges_whichever_answer_is_lost() {
     let writes = [("PUT", "*/workers/scripts/chat"), ("GET", "*/settings")];
     change_again_and_again(&writes, "greeting", ["hello", "good morning"]).await;
 }
 
+/// S13 on update, with a class change.
 #[tokio::test]
 async fn a_renamed_class_keeps_its_data_whichever_answer_is_lost() {
     let writes = [
@@ -121,6 +124,7 @@ async fn a_renamed_class_keeps_its_data_whichever_answer_is_lost() {
     change_again_and_again(&writes, "class", ["Room", "Lounge"]).await;
 }
 
+/// S38, a rename of ours whose answer is lost.
 #[tokio::test]
 async fn a_renamed_worker_keeps_its_data_whichever_answer_is_lost() {
     change_again_and_again(

@@ -32,6 +32,7 @@ async fn act(stage: &Stage, action: Action) {
     done.expect("another tool can do that");
 }
 
+/// S14 on create.
 #[tokio::test]
 async fn a_create_that_lacks_its_last_step_succeeds_and_the_next_plan_is_that_step() {
     let stage = Stage::with(CHAT).await;
@@ -54,6 +55,7 @@ async fn a_create_that_lacks_its_last_step_succeeds_and_the_next_plan_is_that_st
     assert_eq!(stage.visit("chat").await, "hello 1");
 }
 
+/// S14 on update.
 #[tokio::test]
 async fn an_update_that_lacks_its_last_step_is_an_error_and_keeps_what_was_done() {
     let closed = CHAT.replace("workers_dev        = true", "workers_dev        = false");
@@ -220,6 +222,7 @@ async fn apply_anyhow(stage: &Stage, extra: &[&str]) -> Run {
     stage.workspace.run(&arguments).await
 }
 
+/// S37 (a).
 #[tokio::test]
 async fn adoption_and_replace_never_lose_the_worker() {
     let stage = visited(&adopting()).await;
@@ -229,6 +232,7 @@ async fn adoption_and_replace_never_lose_the_worker() {
     stage.apply(&[]).await;
 }
 
+/// S37 (b).
 #[tokio::test]
 async fn adoption_and_taint_never_lose_the_worker() {
     let stage = visited(&adopting()).await;
@@ -240,6 +244,7 @@ async fn adoption_and_taint_never_lose_the_worker() {
     stage.apply(&[]).await;
 }
 
+/// S37 (c).
 #[tokio::test]
 async fn adoption_and_a_create_before_destroy_of_a_dependent_never_lose_the_worker() {
     let dependent = r#"
@@ -258,6 +263,7 @@ resource "terraform_data" "dependent" {
     stage.apply(&[]).await;
 }
 
+/// S37 (d).
 #[tokio::test]
 async fn adoption_and_a_block_renamed_without_moved_never_lose_the_worker() {
     for configuration in [adopting(), CHAT.to_owned()] {
@@ -281,6 +287,7 @@ async fn adoption_and_a_block_renamed_without_moved_never_lose_the_worker() {
     }
 }
 
+/// S16.
 #[tokio::test]
 async fn a_worker_without_a_visible_version_is_never_taken_for_one_without_classes() {
     let stage = visited(CHAT).await;

@@ -136,7 +136,8 @@ fn way_out(cause: Cause, consenting: &str) -> String {
              only forget it, use `terraform state rm` or a `removed` block. A Worker that is only tainted is kept with `terraform untaint`."
         ),
         Cause::Replaced => format!(
-            "replacing the Worker would delete it. To delete the data, first {consenting} and apply, then repeat this. A tainted Worker is kept with `terraform untaint`.\n\n{DESTROY_HINT}"
+            "replacing the Worker would delete it. To delete the data, first {consenting} and apply, then repeat this. A tainted Worker is \
+             kept with `terraform untaint`.\n\n{DESTROY_HINT}"
         ),
     }
 }
