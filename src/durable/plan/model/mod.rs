@@ -12,9 +12,15 @@ mod advice;
 mod apply;
 mod cloud;
 mod config;
+mod destroy;
+mod foreign;
 mod names;
 mod one;
 mod order;
+mod planned;
+mod read;
+mod recorded;
+mod situations;
 mod traces;
 mod turns;
 mod walks;
@@ -24,7 +30,7 @@ mod world;
 use proptest::test_runner::{Config, TestRunner};
 
 /// How many cases all generated tests together run by default.
-const CASES: u32 = 24_000;
+const CASES: u32 = 20_000;
 
 /// A runner for its share of the cases, in thousandths of all.
 fn runner(share: u32) -> TestRunner {
