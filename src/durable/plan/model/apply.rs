@@ -64,23 +64,26 @@ impl<'r> Run<'r> {
         if self.planned.upload {
             self.upload_all().await?;
         } else {
-            let gone = self.gone();
-            let tag = OurTag {
-                claims: without(&self.planned.plan.claims(), &gone),
-                ..self.tag()
-            };
-            let mut cloud = self.account.cloud();
-            let live = cloud.scripts.get_mut(self.own).expect("it stands");
-            let is_new = live.tag.as_ref() != Some(&tag);
-            live.tag = Some(tag);
-            let etag = live.etag;
-            drop(cloud);
+            let (is_new, etag) = self.write_tag();
             if is_new {
                 self.account.wrote().await;
             }
             self.commit(Some(etag));
         }
         self.read_back()
+    }
+
+    /// Writes our tag without an upload. Returns whether it is another one now, and the version that it stands on.
+    fn write_tag(&self) -> (bool, usize) {
+        let gone = self.gone();
+        let tag = OurTag {
+            claims: without(&self.planned.plan.claims(), &gone),
+            ..self.tag()
+        };
+        let mut cloud = self.account.cloud();
+        let live = cloud.scripts.get_mut(self.own).expect("it stands");
+        let before = live.tag.replace(tag);
+        (before != live.tag, live.etag)
     }
 
     fn tag(&self) -> OurTag {

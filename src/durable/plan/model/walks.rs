@@ -68,7 +68,7 @@ impl Edit {
         let id = |index| id(pick(&IDS, size.ids, index));
         let class = |index| ClassName::from_api(pick(&CLASSES, size.classes, index));
         let worker = |index| script(pick(&WORKERS, size.workers, index));
-        let optional = |index: u8| (index % 4 != 0).then(|| worker(index / 4));
+        let optional = |index: u8| (!index.is_multiple_of(4)).then(|| worker(index / 4));
         let new = || Namespace::new(class(0));
         match self {
             Self::Class(of, to) => {
