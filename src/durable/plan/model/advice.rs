@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::config::{Config, From, Namespace};
+use super::planned::Refusal;
+use super::read::{discover, read};
 use super::turns::{Chance, Wait};
-use super::worker::{Refusal, discover, read};
 use super::world::{Obstacle, Outcome, World};
 use crate::durable::plan::Problem;
 use crate::durable::{ClassName, ScriptName, StableId};
@@ -197,15 +198,19 @@ impl Advice<'_> {
             },
             // "First apply `force_destroy = false` with the old `script_name`, then change it."
             Obstacle::MovesWithConsent(id) => {
-                let Some(last) = &self.world.last else {
-                    return Vec::new();
-                };
-                let withdrawn = with(last, id, |it| {
-                    it.consents = false;
-                    it.transferred_from = From::Null;
-                });
                 let then = with(config, id, |it| it.consents = false);
-                vec![vec![withdrawn, then]]
+                let old = self.world.namespaces[id].script.clone();
+                let withdrawn = |base: &Config| {
+                    with(base, id, |it| {
+                        it.consents = false;
+                        it.script = old.clone();
+                        it.transferred_from = From::Null;
+                    })
+                };
+                let bases = self.world.last.iter().chain([config]);
+                bases
+                    .map(|base| vec![withdrawn(base), then.clone()])
+                    .collect()
             }
             Obstacle::GaveUp(wait) => self.for_wait(wait),
         }

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cloud::{Binding, Cloud, Code, STILL_BOUND, Version};
+use super::foreign::Foreign;
+use super::planned::{Intent, Planned, holds_data};
 use super::turns::{Account, Applied, Failure, Wait};
-use super::worker::{Entry, Intent, Planned, State, holds_data};
+use super::worker::State;
 use crate::durable::plan::{Alias, Leaving, Upload};
 use crate::durable::tag::{Claim, OurTag};
-use crate::durable::{ClassName, Hosted, NamespaceId, ScriptName, StableId};
+use crate::durable::{ClassName, NamespaceId, ScriptName, StableId};
 
 /// Applies a plan. `prior` is the refreshed state; `None` on create.
 pub async fn apply(
@@ -38,49 +40,17 @@ pub async fn apply(
     }
 }
 
-struct Run<'r> {
-    account: &'r Account,
-    own: &'r ScriptName,
-    planned: &'r Planned,
-    prior: Option<&'r State>,
+/// An apply under way.
+pub struct Run<'r> {
+    pub account: &'r Account,
+    pub own: &'r ScriptName,
+    pub planned: &'r Planned,
+    pub prior: Option<&'r State>,
     /// What is certain so far.
-    state: Option<State>,
-    committed: bool,
+    pub state: Option<State>,
+    pub committed: bool,
     /// Bindings of other Workers' classes that are not there yet.
     missing: Vec<Foreign>,
-}
-
-/// A binding of a class of another Worker.
-#[derive(Clone)]
-struct Foreign {
-    binding: String,
-    host: ScriptName,
-    class: ClassName,
-    stable_id: Option<StableId>,
-}
-
-impl Foreign {
-    /// Whether its class is there. What the host's tag says of the stable ID counts more than that a class of that name exists.
-    fn is_there(&self, cloud: &Cloud) -> bool {
-        let Some(script) = cloud.scripts.get(&self.host) else {
-            return false;
-        };
-        let exists = cloud.own(&self.host).contains_key(&self.class);
-        match (&script.tag, &self.stable_id) {
-            (Some(tag), Some(id)) => {
-                let names_id = |claim: &Claim| claim.stable_id.names(id);
-                let names_class = |claim: &Claim| claim.class == self.class;
-                let mut claims = tag.claims.iter();
-                let says_so = claims.any(|claim| names_id(claim) && names_class(claim));
-                let says_nothing = !tag
-                    .claims
-                    .iter()
-                    .any(|claim| names_id(claim) || names_class(claim));
-                says_so || (says_nothing && exists)
-            }
-            _ => exists,
-        }
-    }
 }
 
 impl<'r> Run<'r> {
@@ -94,23 +64,26 @@ impl<'r> Run<'r> {
         if self.planned.upload {
             self.upload_all().await?;
         } else {
-            let gone = self.gone();
-            let tag = OurTag {
-                claims: without(&self.planned.plan.claims(), &gone),
-                ..self.tag()
-            };
-            let mut cloud = self.account.cloud();
-            let live = cloud.scripts.get_mut(self.own).expect("it stands");
-            let is_new = live.tag.as_ref() != Some(&tag);
-            live.tag = Some(tag);
-            let etag = live.etag;
-            drop(cloud);
+            let (is_new, etag) = self.write_tag();
             if is_new {
                 self.account.wrote().await;
             }
             self.commit(Some(etag));
         }
         self.read_back()
+    }
+
+    /// Writes our tag without an upload. Returns whether it is another one now, and the version that it stands on.
+    fn write_tag(&self) -> (bool, usize) {
+        let gone = self.gone();
+        let tag = OurTag {
+            claims: without(&self.planned.plan.claims(), &gone),
+            ..self.tag()
+        };
+        let mut cloud = self.account.cloud();
+        let live = cloud.scripts.get_mut(self.own).expect("it stands");
+        let before = live.tag.replace(tag);
+        (before != live.tag, live.etag)
     }
 
     fn tag(&self) -> OurTag {
@@ -408,169 +381,9 @@ impl<'r> Run<'r> {
         }
         (bindings, leads_here)
     }
-
-    /// Notes that the Worker is as planned.
-    fn commit(&mut self, etag: Option<usize>) {
-        self.committed = true;
-        let mut state = self.state_after(false);
-        state.etag = etag;
-        self.state = Some(state);
-    }
-
-    /// Notes how far an update has come that still needs uploads. A create is noted as planned.
-    fn reach_between(&mut self, upload: &Upload) {
-        self.committed = true;
-        let mut state = self.state_after(false);
-        state.etag = None;
-        if let (Intent::Update, Some(prior)) = (self.planned.intent, self.prior) {
-            state.content = None;
-            if let Some(migration) = &upload.migration {
-                state.migration_tag = Some(migration.new_tag.clone());
-            }
-            let claim_of = |entry: &Entry| {
-                let names = |claim: &&Claim| {
-                    let id = entry.hosted.stable_id.as_ref();
-                    id.is_some_and(|id| claim.stable_id.names(id))
-                };
-                upload.owned.iter().find(names)
-            };
-            state.entries.retain(|entry| {
-                let mut before = prior.entries.iter();
-                claim_of(entry).is_some()
-                    || before.any(|it| it.hosted.stable_id == entry.hosted.stable_id)
-            });
-            for entry in &mut state.entries {
-                if let Some(claim) = claim_of(entry) {
-                    entry.hosted.class = claim.class.clone();
-                    entry.script = self.own.clone();
-                }
-            }
-        }
-        self.state = Some(state);
-    }
-
-    /// Reads the ids that the plan left open, and compares.
-    fn read_back(&mut self) -> Result<(), Failure> {
-        if self.account.is_stopped() {
-            return Err(Failure::Stopped);
-        }
-        let etag = self.state.as_ref().and_then(|state| state.etag);
-        let mut state = self.state_after(true);
-        state.etag = etag;
-        self.state = Some(state);
-        let cloud = self.account.cloud();
-        let live = &cloud.scripts[self.own];
-        for (name, planned) in &self.planned.after.bindings {
-            let foreign = planned.element.elsewhere(self.own).is_some();
-            let bound = live.bindings.get(name);
-            if let (Some(meant), Some(bound), true) = (&planned.namespace_id, bound, foreign)
-                && bound.namespace != *meant
-            {
-                return refused(format!("{name} reaches another namespace"));
-            }
-        }
-        Ok(())
-    }
-
-    /// The planned state; with `listed`, with the ids that the listing gives.
-    fn state_after(&self, listed: bool) -> State {
-        let mut state = self.planned.after.clone();
-        let cloud = self.account.cloud();
-        let own = match listed {
-            true => cloud.own(self.own),
-            false => BTreeMap::new(),
-        };
-        if self.planned.intent == Intent::Resume {
-            state.entries = own
-                .iter()
-                .map(|(class, id)| self.taken_over(&cloud, class, id))
-                .collect();
-        }
-        for entry in &mut state.entries {
-            let hosted = &mut entry.hosted;
-            let live = own.get(&hosted.class);
-            if hosted.namespace_id.is_none()
-                && let Some(id) = live
-            {
-                hosted.namespace_id = Some(id.clone());
-                hosted.server_name = Some(cloud.namespaces[id].server_name.clone());
-            }
-        }
-        for (name, binding) in state.bindings.iter_mut().filter(|_| listed) {
-            let bound = cloud.scripts[self.own].bindings.get(name);
-            if binding.namespace_id.is_none() {
-                binding.namespace_id = bound.map(|it| it.namespace.clone());
-            }
-        }
-        state
-    }
-
-    fn taken_over(&self, cloud: &Cloud, class: &ClassName, id: &NamespaceId) -> Entry {
-        let claims = self.planned.plan.claims();
-        let claim = claims.iter().find(|claim| claim.class == *class);
-        let stable_id = claim.and_then(|claim| claim.stable_id.exact().cloned());
-        let namespace = &cloud.namespaces[id];
-        let mut hosted = self.planned.config.hosted(self.own);
-        Entry {
-            hosted: Hosted {
-                consent: hosted.any(|(id, it)| it.consents && Some(id) == stable_id.as_ref()),
-                stable_id,
-                class: class.clone(),
-                namespace_id: Some(id.clone()),
-                server_name: Some(namespace.server_name.clone()),
-                storage: namespace.storage,
-            },
-            script: self.own.clone(),
-        }
-    }
 }
 
-/// Destroys a Worker that the configuration no longer has.
-pub async fn destroy(account: &Account, own: &ScriptName, prior: &State) -> Applied {
-    account.pause().await;
-    let trouble = carry_out_destroy(account, own, prior).await.err();
-    Applied {
-        is_done: trouble.is_none(),
-        state: trouble.is_some().then(|| prior.clone()),
-        trouble,
-    }
-}
-
-async fn carry_out_destroy(
-    account: &Account,
-    own: &ScriptName,
-    prior: &State,
-) -> Result<(), Failure> {
-    if !account.cloud().scripts.contains_key(own) {
-        return Ok(());
-    }
-    if let Some(class) = refused_by_data(&account.cloud(), own, prior) {
-        return refused(format!("{class} of {own} holds data"));
-    }
-    if account.is_stopped() {
-        return Err(Failure::Stopped);
-    }
-    let binders = Wait::Binders { own: own.clone() };
-    let is_free = |cloud: &Cloud| cloud.clone().delete(own).is_ok();
-    account.wait(binders, is_free).await?;
-    let deleted = account.cloud().delete(own);
-    deleted.map_err(Failure::Refused)?;
-    account.wrote().await;
-    Ok(())
-}
-
-/// A class that keeps a Worker from being destroyed, because it holds data without consent.
-pub fn refused_by_data(cloud: &Cloud, own: &ScriptName, prior: &State) -> Option<ClassName> {
-    let consents = |id: &NamespaceId| {
-        let mut entries = prior.entries.iter();
-        entries.any(|it| it.hosted.namespace_id.as_ref() == Some(id) && it.hosted.consent)
-    };
-    let own = cloud.own(own).into_iter();
-    let mut gated = own.filter(|(_, id)| cloud.namespaces[id].holds_data && !consents(id));
-    gated.next().map(|(class, _)| class)
-}
-
-fn refused<T>(why: String) -> Result<T, Failure> {
+pub fn refused<T>(why: String) -> Result<T, Failure> {
     Err(Failure::Refused(why))
 }
 

@@ -1,20 +1,27 @@
 //! The planner in generated worlds.
 //!
-//! [`cloud`] is Cloudflare, as strict as anybody fears it to be. [`worker`] and [`apply`] are what the provider does for one Worker,
-//! with the real planner in the middle; [`turns`] lets several of them run at once, and ends them anywhere. [`config`] and [`world`]
-//! are Terraform: configurations, states, and runs. [`one`] judges one Worker in many situations, [`walks`] several of them through
-//! many edits; [`advice`] is the person who reads the error messages. [`order`] has what needs no world.
+//! - [`cloud`] is Cloudflare, as strict as anybody fears it to be. It also knows what every namespace is *meant* for.
+//! - [`worker`], [`read`], [`planned`], [`apply`] (with [`foreign`] and [`recorded`]) and [`destroy`] are what the provider does for
+//!   one Worker, with the real planner in the middle. [`turns`] lets several of them run at once, and ends them anywhere.
+//! - [`config`] and [`world`] are Terraform: configurations, states, and runs. [`advice`] is the person who reads the messages.
+//! - [`one`] judges one Worker in [`situations`] of every kind, with [`names`] of every kind. [`walks`] leads several Workers through
+//!   many edits, [`traces`] through written ones. [`order`] has what needs no world.
 //!
-//! `PLANNER_CASES=1000000 cargo test --release --lib durable::plan::model -- --nocapture` runs about that many cases instead of the
-//! few of every day, and says what it has seen.
+//! How to run many more cases than those of every day stands in `CONTRIBUTING.md`.
 
 mod advice;
 mod apply;
 mod cloud;
 mod config;
+mod destroy;
+mod foreign;
 mod names;
 mod one;
 mod order;
+mod planned;
+mod read;
+mod recorded;
+mod situations;
 mod traces;
 mod turns;
 mod walks;
@@ -24,7 +31,7 @@ mod world;
 use proptest::test_runner::{Config, TestRunner};
 
 /// How many cases all generated tests together run by default.
-const CASES: u32 = 24_000;
+const CASES: u32 = 20_000;
 
 /// A runner for its share of the cases, in thousandths of all.
 fn runner(share: u32) -> TestRunner {

@@ -135,7 +135,7 @@ fn anything() -> impl Strategy<Value = Situation> {
 #[test]
 fn the_order_of_anything_does_not_matter() {
     let case = (anything(), any::<Index>());
-    let outcome = super::runner(150).run(&case, |(one, turn)| {
+    let outcome = super::runner(300).run(&case, |(one, turn)| {
         let mut other = one.clone();
         other.before.reverse();
         other.after.reverse();
@@ -158,7 +158,7 @@ fn the_order_of_anything_does_not_matter() {
 
 #[test]
 fn every_message_has_its_form_and_a_plan_with_problems_uploads_nothing() {
-    let outcome = super::runner(100).run(&anything(), |situation| {
+    let outcome = super::runner(150).run(&anything(), |situation| {
         let plan = plan(&situation);
         let problems = plan.problems.iter().map(|it| (it.summary(), it.detail()));
         let warnings = plan.warnings.iter().map(|it| (it.summary(), it.detail()));

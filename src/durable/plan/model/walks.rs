@@ -68,7 +68,7 @@ impl Edit {
         let id = |index| id(pick(&IDS, size.ids, index));
         let class = |index| ClassName::from_api(pick(&CLASSES, size.classes, index));
         let worker = |index| script(pick(&WORKERS, size.workers, index));
-        let optional = |index: u8| (index % 4 != 0).then(|| worker(index / 4));
+        let optional = |index: u8| (!index.is_multiple_of(4)).then(|| worker(index / 4));
         let new = || Namespace::new(class(0));
         match self {
             Self::Class(of, to) => {
@@ -309,7 +309,7 @@ fn two_workers_and_one_namespace() {
         classes: 2,
         workers: 2,
     };
-    walk_all("two Workers, one namespace", 150, 4, size);
+    walk_all("two Workers, one namespace", 100, 4, size);
 }
 
 #[test]
@@ -319,7 +319,7 @@ fn two_workers_and_two_namespaces() {
         classes: 2,
         workers: 2,
     };
-    walk_all("two Workers, two namespaces", 200, 4, size);
+    walk_all("two Workers, two namespaces", 125, 4, size);
 }
 
 #[test]
@@ -329,5 +329,5 @@ fn three_workers_and_three_namespaces() {
         classes: 3,
         workers: 3,
     };
-    walk_all("three Workers, three namespaces", 200, 5, size);
+    walk_all("three Workers, three namespaces", 125, 5, size);
 }

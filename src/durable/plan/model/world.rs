@@ -5,11 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::apply::{apply, destroy, refused_by_data};
+use super::apply::apply;
 use super::cloud::{Cloud, ServerNames, Shown};
 use super::config::{Config, From, Namespace, Naming};
+use super::destroy::{destroy, refused_by_data};
+use super::planned::{Planned, Refusal, plan_worker};
+use super::read::{discover, read};
 use super::turns::{Account, Apply, Break, Chance, Failure, Wait, take_turns};
-use super::worker::{Planned, Refusal, State, discover, plan_worker, read};
+use super::worker::State;
 use crate::durable::{ClassName, NamespaceId, ScriptName, StableId, Warning};
 
 #[derive(Clone, Debug)]
