@@ -407,6 +407,12 @@ impl Running {
         self.child.start_kill().expect("the core is running");
     }
 
+    /// Returns when it has ended; [`Running::wait`] tells how.
+    pub async fn ended(&mut self) {
+        // The status stays with the child.
+        drop(self.child.wait().await);
+    }
+
     /// Waits for the end.
     #[track_caller]
     pub fn wait(mut self) -> impl Future<Output = Run> {

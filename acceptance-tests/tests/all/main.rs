@@ -33,3 +33,4 @@ mod tags;
 mod taking_over;
 mod transfers;
 mod unknown;
+mod walks;

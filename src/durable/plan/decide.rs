@@ -118,6 +118,7 @@ struct Source<'a> {
     script: &'a ScriptName,
     class: &'a ClassName,
     namespace_id: &'a NamespaceId,
+    server_name: &'a str,
     storage: Storage,
 }
 
@@ -127,6 +128,7 @@ impl<'a> Source<'a> {
             script: live.script.as_ref()?,
             class: live.class.as_ref()?,
             namespace_id: &live.id,
+            server_name: &live.name,
             storage: live.storage,
         })
     }
@@ -271,7 +273,7 @@ impl<'a> Decision<'a> {
             stable_id: Some(stable_id),
             class: want.class.clone(),
             namespace_id,
-            server_name: None,
+            server_name: Some(source.server_name.to_owned()),
             storage: source.storage,
         });
     }

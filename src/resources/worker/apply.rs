@@ -132,7 +132,6 @@ impl Apply<'_> {
             unfinished: false,
             claims: self.planned.claims.clone(),
         };
-        self.guard_data().await?;
         if self.planned.upload {
             self.upload(standing, code.as_ref(), &ours).await?;
         } else if let Some(standing) = &standing {

@@ -693,7 +693,14 @@ fn fill_element(
                         .iter()
                         .find(|entry| Some(&entry.class) == object.class_name.known())
                         .and_then(|entry| entry.namespace_id.clone()),
-                    Home::There(_) => None,
+                    // What was hosted here and moves, or has moved, is the same namespace there.
+                    Home::There(_) => entries
+                        .iter()
+                        .find(|entry| {
+                            entry.stable_id.is_some()
+                                && entry.stable_id.as_ref() == object.stable_id.known()
+                        })
+                        .and_then(|entry| entry.namespace_id.clone()),
                     Home::ById | Home::Unknown => None,
                 };
                 let kept = match home {

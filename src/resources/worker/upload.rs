@@ -21,6 +21,8 @@ const ATTEMPTS: usize = 3;
 /// How long a target of a binding that was just created may take to be found.
 const TARGET_PAUSE: Duration = Duration::from_secs(2);
 const TARGET_LOOKS: usize = 5;
+/// How long the server name of a namespace that was just deleted may stay taken.
+const NAME_LOOKS: usize = 4;
 /// How long other Workers may take to let go of a class that is deleted: the same run may be about to change them.
 const RELEASE_LOOKS: usize = 60;
 
@@ -225,7 +227,7 @@ impl Uploader<'_> {
         parts: &Parts<'_>,
         mut migration: Option<Migration>,
     ) -> Result<Uploaded, Failed> {
-        let (mut lost, mut missing, mut bound, mut tag_moved) = (0, 0, 0, false);
+        let (mut lost, mut missing, mut bound, mut taken, mut tag_moved) = (0, 0, 0, 0, false);
         loop {
             let metadata = parts.metadata(migration.as_ref());
             let outcome = match &parts.code {
@@ -283,6 +285,13 @@ impl Uploader<'_> {
                     if wait.await.is_err() {
                         return Err(Failed::Refused(error)); // Why it was waited says more than that the wait was ended.
                     }
+                }
+                (ApiError::NamespaceNameTaken(_), _) if taken + 1 < NAME_LOOKS => {
+                    taken += 1;
+                    self.stoppable
+                        .wait("wait for the name of a deleted namespace", TARGET_PAUSE)
+                        .await
+                        .map_err(Failed::Refused)?;
                 }
                 (ApiError::BindingTarget(_), _)
                     if self.targets_lag && missing + 1 < TARGET_LOOKS =>

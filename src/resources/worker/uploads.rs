@@ -262,6 +262,21 @@ impl Apply<'_> {
                     .await?
             }
         };
+        // What is still here cannot be there, whatever class of that name the other Worker has.
+        let here = self.still_here(&self.planned.leaving).await?;
+        let leaves = |foreign: &&Foreign| {
+            let id = foreign.stable_id.as_ref();
+            here.iter().any(|leaving| Some(&leaving.stable_id) == id)
+        };
+        for foreign in foreign.iter().filter(leaves) {
+            if !run
+                .missing
+                .iter()
+                .any(|missing| missing.name == foreign.name)
+            {
+                run.missing.push(foreign.clone());
+            }
+        }
         Ok(())
     }
 
@@ -333,6 +348,9 @@ impl Apply<'_> {
                 (None, None) => None,
             };
             self.find_sources(migration).await?;
+            if !migration.deleted.is_empty() {
+                self.guard_data().await?; // After all waits: nothing may come between the last look and the delete.
+            }
         }
         let with_entry;
         let code = match (run.code, &run.exports) {
