@@ -38,6 +38,19 @@ pub enum GaveUp {
     Starved,
 }
 
+impl GaveUp {
+    /// Why the other Worker was not seen to change; reads after "which does not have it: ".
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::TimedOut => "two minutes were not enough",
+            Self::Starved => {
+                "every apply that runs now waits for another one; with `-parallelism=1`, or when all places are taken by Workers that wait, \
+                 the other Worker gets no turn"
+            }
+        }
+    }
+}
+
 /// One running apply.
 pub struct Running<'a>(&'a Applies);
 

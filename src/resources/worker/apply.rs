@@ -13,7 +13,6 @@ use super::identity::{self, Intent, Planned, Private};
 use super::outcome::{Facts, bound_ids, state_after};
 use super::standing::Standing;
 use super::upload::Expectation;
-use super::uploads::without;
 use super::{Worker, read};
 use crate::cloudflare::{AccountId, ApiError, Client, ScriptSettings, Service};
 use crate::durable::plan::Upload;
@@ -137,7 +136,7 @@ impl Apply<'_> {
         } else if let Some(standing) = &standing {
             let gone = self.gone().await?;
             let ours = OurTag {
-                claims: without(&ours.claims, &gone),
+                claims: identity::without(&ours.claims, &gone),
                 ..ours
             };
             self.write_tag(standing, &ours).await?;

@@ -159,13 +159,7 @@ fn gave_up(why: GaveUp, missing: &Foreign) -> Diagnostic {
         Some(id) => format!("class `{class}` for the stable ID `{id}`"),
         None => format!("class `{class}`"),
     };
-    let reason = match why {
-        GaveUp::TimedOut => "two minutes were not enough",
-        GaveUp::Starved => {
-            "every apply that runs now waits for another one; with `-parallelism=1`, or when all places are taken by Workers that wait, \
-             the other Worker gets no turn"
-        }
-    };
+    let reason = why.reason();
     Diagnostic::error(
         format!("Worker {script} does not host {class} yet"),
         format!(

@@ -1,5 +1,7 @@
 //! Which Worker is ours: the mark, our tag among the script tags, and the private data beside the state.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cloudflare::{ListedScript, Service};
@@ -148,6 +150,12 @@ impl Private {
             ..self.clone()
         }
     }
+}
+
+/// Claims, but for those of namespaces that have left.
+pub fn without(claims: &[Claim], gone: &BTreeSet<StableId>) -> Vec<Claim> {
+    let stays = |claim: &&Claim| !gone.iter().any(|id| claim.stable_id.names(id));
+    claims.iter().filter(stays).cloned().collect()
 }
 
 /// A fresh mark.

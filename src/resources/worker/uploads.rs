@@ -20,7 +20,7 @@ use super::standing::Standing;
 use super::upload::{Failed, Parts, Uploader};
 use crate::bundle::{ClassExport, Exports, Main};
 use crate::durable::plan::{Leaving, Upload};
-use crate::durable::tag::{Claim, OurTag};
+use crate::durable::tag::OurTag;
 use crate::durable::{ClassName, MigrationTag, NamespaceId, ScriptName, StableId};
 use crate::resources::diagnose;
 use crate::resources::waiting::GaveUp;
@@ -46,6 +46,20 @@ struct Run<'r> {
     tag: Option<MigrationTag>,
     /// All script tags that it set.
     tags: Option<Vec<String>>,
+}
+
+/// Why an upload did not end well.
+enum Stopped {
+    /// It was refused, so nothing is done.
+    Refused(Diagnostic),
+    /// For another reason, maybe after it landed.
+    Otherwise(Diagnostic),
+}
+
+impl From<Diagnostic> for Stopped {
+    fn from(why: Diagnostic) -> Self {
+        Self::Otherwise(why)
+    }
 }
 
 impl Run<'_> {
@@ -296,11 +310,15 @@ impl Apply<'_> {
         loop {
             let here = self.still_here(&self.planned.leaving).await?;
             match self.upload_now(run, upload, is_last, &here).await {
-                // Another Worker took what a binding still led to here, right before the upload.
-                Err(_) if !here.is_empty() && self.still_here(&here).await? != here => {
+                Ok(complete) => return Ok(complete),
+                Err(Stopped::Otherwise(why)) => return Err(why),
+                // Another Worker may have taken what a binding still led to here, right before the upload.
+                Err(Stopped::Refused(why)) => {
+                    if self.still_here(&here).await? == here {
+                        return Err(why);
+                    }
                     self.look_for_missing(run).await?;
                 }
-                outcome => return outcome,
             }
         }
     }
@@ -311,13 +329,11 @@ impl Apply<'_> {
         upload: &Upload,
         is_last: bool,
         here: &[Leaving],
-    ) -> Result<bool, Diagnostic> {
+    ) -> Result<bool, Stopped> {
         if self.request.stop.is_cancelled() {
             let text = "The run was interrupted before the upload. Run apply again to go on.";
-            return Err(Diagnostic::error(
-                format!("Worker {} was not uploaded", self.name),
-                text,
-            ));
+            let summary = format!("Worker {} was not uploaded", self.name);
+            return Err(Diagnostic::error(summary, text).into());
         }
         let moment = Moment::of(self, run, upload, here);
         let gone: BTreeSet<StableId> = self
@@ -329,7 +345,7 @@ impl Apply<'_> {
             .collect();
         let complete = is_last && moment.is_complete();
         let ours = OurTag {
-            claims: without(&upload.owned, &gone),
+            claims: identity::without(&upload.owned, &gone),
             unfinished: !complete,
             ..run.ours.clone()
         };
@@ -362,10 +378,7 @@ impl Apply<'_> {
             }
             (code, _) => {
                 let main = code.map(|modules| modules.main.as_str());
-                return Err(Diagnostic::error(
-                    entry::IMPOSSIBLE,
-                    entry::impossible(main),
-                ));
+                return Err(Diagnostic::error(entry::IMPOSSIBLE, entry::impossible(main)).into());
             }
         };
         let parts = Parts {
@@ -394,12 +407,10 @@ impl Apply<'_> {
         self.client.listings().invalidate(&self.account);
         let uploaded = match outcome {
             Ok(uploaded) => uploaded,
-            Err(Failed::Refused(error)) => return Err(self.refused(&error)),
+            Err(Failed::Refused(error)) => return Err(Stopped::Refused(self.refused(&error))),
             Err(Failed::Unclear(text)) => {
-                return Err(Diagnostic::error(
-                    format!("Upload of Worker {} is unclear", self.name),
-                    text,
-                ));
+                let summary = format!("Upload of Worker {} is unclear", self.name);
+                return Err(Diagnostic::error(summary, text).into());
             }
         };
         if let Some(migration) = &upload.migration {
@@ -457,12 +468,6 @@ impl Apply<'_> {
 fn takes(upload: &Upload) -> bool {
     let transferred = upload.migration.as_ref().map(|it| &it.transferred);
     transferred.is_some_and(|transferred| !transferred.is_empty())
-}
-
-/// Claims, but for those of namespaces that have left.
-pub(super) fn without(claims: &[Claim], gone: &BTreeSet<StableId>) -> Vec<Claim> {
-    let stays = |claim: &&Claim| !gone.iter().any(|id| claim.stable_id.names(id));
-    claims.iter().filter(stays).cloned().collect()
 }
 
 /// What one upload says, given what is there at that moment.
@@ -548,13 +553,7 @@ fn not_taken(why: GaveUp, leaving: &Leaving, own: &ScriptName) -> Diagnostic {
         to,
         ..
     } = leaving;
-    let reason = match why {
-        GaveUp::TimedOut => "two minutes were not enough",
-        GaveUp::Starved => {
-            "every apply that runs now waits for another one; with `-parallelism=1`, or when all places are taken by Workers that wait, \
-             the other Worker gets no turn"
-        }
-    };
+    let reason = why.reason();
     Diagnostic::error(
         format!("Worker {to} has not taken {class} yet"),
         format!(
