@@ -249,4 +249,22 @@ mod tests {
             Login::Known(Credentials::GlobalKey { .. })
         ));
     }
+
+    #[test]
+    fn class_names_rest_unless_the_api_is_on_this_machine() {
+        let settle = |url: &str, settle: Value| {
+            access(&block(&[("base_url", url.into()), ("settle", settle)])).settle
+        };
+        for url in [
+            "http://127.0.0.1:8787/client/v4",
+            "http://[::1]:8787/client/v4",
+            "http://localhost/client/v4",
+        ] {
+            assert_eq!(settle(url, Value::Null), Duration::ZERO, "{url}");
+        }
+        let real = "https://api.cloudflare.com/client/v4";
+        assert_eq!(settle(real, Value::Null), SETTLE);
+        assert_eq!(settle("http://10.0.0.1/client/v4", Value::Null), SETTLE);
+        assert_eq!(settle(real, "5s".into()), Duration::from_secs(5));
+    }
 }

@@ -391,10 +391,10 @@ async fn a_class_that_another_tool_created_is_never_deleted_and_can_be_claimed()
     stage.cloudflare.clear_calls();
 
     // Our code does not have the class.
-    let plan = stage.workspace.run(&["plan"]).await;
-    plan.assert_never_says("delete ");
-    let refused = stage.workspace.apply_expecting_error(&[]).await;
-    refused.assert_says("Extra");
+    let refused = stage.workspace.plan_expecting_error(&[]).await;
+    refused.assert_says("Class `Extra` is not exported");
+    stage.workspace.apply_expecting_error(&[]).await;
+    assert_eq!(stage.writes().len(), 0);
     assert_eq!(stage.namespaces(), before);
     assert_eq!(stage.visit("chat").await, "theirs 2");
 
@@ -437,15 +437,15 @@ async fn a_worker_with_data_in_an_unclaimed_class_is_not_destroyed() {
     upload_code(&stage, "chat", &metadata, WITH_ANOTHER_CLASS).await;
     assert_eq!(stage.visitor.read("chat", "/extra").await, "theirs 1");
     stage.cloudflare.clear_calls();
-    for extra in [&["-refresh=false"][..], &[]] {
-        let refused = stage
-            .workspace
-            .destroy_expecting_error(&[&consent[..], extra].concat())
-            .await;
-        refused.assert_says("Durable Object class Extra holds data");
-        refused.assert_says("`class_name = \"Extra\"`");
-        assert_eq!(stage.writes(), []);
-    }
+    // A destroy plans normally first, and the code does not have the class.
+    let refused = stage.workspace.destroy_expecting_error(&consent).await;
+    refused.assert_says("Class `Extra` is not exported");
+    refused.assert_says("terraform destroy -refresh=false");
+    let without_it = [&consent[..], &["-refresh=false"]].concat();
+    let refused = stage.workspace.destroy_expecting_error(&without_it).await;
+    refused.assert_says("Durable Object class Extra holds data");
+    refused.assert_says("`class_name = \"Extra\"`");
+    assert_eq!(stage.writes(), []);
     assert_eq!(stage.visitor.read("chat", "/extra").await, "theirs 2");
 
     let claimed = with_extra(true).replace(
