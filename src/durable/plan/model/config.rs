@@ -115,7 +115,8 @@ impl Config {
     }
 
     /// Whether a user could mean it: each host that is named exists and binds the namespace, and no class is used twice.
-    pub fn is_sane(&self) -> bool {
+    /// With `twins` also if several Workers bind a namespace without a host, so that each has its own.
+    pub fn is_sane(&self, twins: bool) -> bool {
         let host_binds = |(id, it): (&StableId, &Namespace)| {
             let host = it.script.as_ref();
             host.is_none_or(|host| self.binds(host, id))
@@ -132,7 +133,7 @@ impl Config {
         };
         !self.workers.is_empty()
             && self.namespaces.iter().all(host_binds)
-            && !self.namespaces.iter().any(shared_without_host)
+            && (twins || !self.namespaces.iter().any(shared_without_host))
             && self.workers.iter().all(classes_differ)
     }
 

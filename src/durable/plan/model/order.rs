@@ -80,10 +80,12 @@ fn anything() -> impl Strategy<Value = Situation> {
                 class: (row.3 & 8 == 0).then(|| class(row.2)),
                 storage: Storage::Sqlite,
             };
-            // One id in the listing belongs to one namespace.
+            // The listing has no id twice, and no class of a script.
             let mut listing: Vec<LiveNamespace> = listing.iter().enumerate().map(live).collect();
             let mut seen = BTreeSet::new();
             listing.retain(|live| seen.insert(live.id.clone()));
+            let mut seen = BTreeSet::new();
+            listing.retain(|live| seen.insert((live.script.clone(), live.class.clone())));
             // A state has no stable ID and no class twice.
             let mut before: Vec<Hosted> = before.iter().map(hosted).collect();
             let (mut ids, mut classes) = (BTreeSet::new(), BTreeSet::new());

@@ -49,7 +49,7 @@ fn walk(text: &str, world: &mut World, chance: &mut Chance) -> Result<(), String
 
 #[track_caller]
 fn check(text: &str) {
-    for seed in 1..=3 {
+    for seed in 1..=2 {
         for server_names in [ServerNames::Kept, ServerNames::Rewritten] {
             for shown in [Shown::AsSent, Shown::AsItIsNow] {
                 for naming in [Naming::StableId, Naming::Class, Naming::Slot] {
@@ -86,6 +86,27 @@ fn a_move_that_failed_can_go_somewhere_else() {
             ));
         }
     }
+}
+
+#[test]
+fn what_is_left_is_found_by_its_stable_id_also_after_the_upload_that_leaves_it() {
+    for writes in 1..=3 {
+        check(&format!(
+            "X:R@A | A[X] B[]      => success
+             X:H@B | A[X+] B[X]; killed {writes}  => killed or success
+             X:H@B | A[X+] B[X]    => success"
+        ));
+    }
+}
+
+#[test]
+fn a_twin_is_not_taken_for_the_other_one() {
+    check(
+        "X:R | A[X]                => success
+         X:R | A[X] B[X]           => success
+         X:R@B | A[X] B[X]         => refused
+         X:R@B<A | A[X] B[X]       => refused",
+    );
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub struct World {
     homes: BTreeMap<StableId, NamespaceId>,
     /// Namespaces that are new and empty on purpose: a warning said so.
     twins: BTreeSet<(ScriptName, StableId)>,
+    /// What each binding reached after the last success.
+    reached: BTreeMap<(ScriptName, StableId), NamespaceId>,
     /// Stable IDs whose data the user has allowed to delete.
     consented: BTreeSet<StableId>,
     /// The last configuration that was applied with success.
@@ -76,6 +78,7 @@ impl World {
             namespaces: BTreeMap::new(),
             homes: BTreeMap::new(),
             twins: BTreeSet::new(),
+            reached: BTreeMap::new(),
             consented: BTreeSet::new(),
             last: None,
         }
@@ -262,6 +265,7 @@ impl World {
     /// # Errors
     /// Whatever is otherwise.
     pub fn use_it(&mut self, config: &Config) -> Result<(), String> {
+        let reached_before = std::mem::take(&mut self.reached);
         for name in config.workers.keys() {
             for (binding, id) in &config.bindings(name, self.naming) {
                 let namespace = &config.namespaces[id];
@@ -276,6 +280,13 @@ impl World {
                     return Err(format!("{name} reaches {reached:?} for {id}"));
                 }
                 reached.holds_data = true;
+                let user = (name.clone(), id.clone());
+                let before = reached_before.get(&user);
+                let before = before.filter(|before| **before != bound.namespace);
+                if let Some(lost) = before.and_then(|id| self.cloud.namespaces.get(id)) {
+                    return Err(format!("{name} no longer reaches {lost:?} for {id}"));
+                }
+                self.reached.insert(user, bound.namespace.clone());
                 let is_twin =
                     namespace.script.is_none() && self.twins.contains(&(name.clone(), id.clone()));
                 if is_twin {
