@@ -3,8 +3,8 @@
 use acceptance_tests::stage::Stage;
 
 use super::layout::{
-    Namespace, VARIANTS, Worker, configure, converge, id_of, namespace, ordered, stage, visited,
-    worker,
+    Namespace, VARIANTS, Variant, Worker, configure, converge, id_of, namespace, ordered, stage,
+    visited, worker,
 };
 
 /// A host of X and Y, and a client that binds X by `script_name`.
@@ -26,10 +26,7 @@ async fn before() -> Stage {
 }
 
 /// The client reaches the same namespace after the host changed, whatever the order, and the second plan is empty.
-async fn reaches_it_after(
-    change: (&[Namespace], Worker),
-    variant: (&str, Option<(&'static str, &'static str)>, &[&str]),
-) {
+async fn reaches_it_after(change: (&[Namespace], Worker), variant: Variant) {
     let stage = before().await;
     let id = id_of(&stage, "host/A");
     let (namespaces, host) = change;

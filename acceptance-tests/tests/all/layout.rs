@@ -212,8 +212,15 @@ pub fn id_of(stage: &Stage, place: &str) -> String {
         .clone()
 }
 
-/// In which order the core goes through two Workers: a name, what comes after what, and further arguments.
-pub const VARIANTS: [(&str, Option<(&str, &str)>, &[&str]); 5] = [
+/// A name, which Worker comes after which, and further arguments.
+pub type Variant = (
+    &'static str,
+    Option<(&'static str, &'static str)>,
+    &'static [&'static str],
+);
+
+/// In which order the core goes through two Workers.
+pub const VARIANTS: [Variant; 5] = [
     ("no order", None, &[]),
     ("taker first", Some(("a", "b")), &[]),
     ("source first", Some(("b", "a")), &[]),
