@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::account::Account;
 use super::control::Action;
@@ -63,6 +64,8 @@ pub enum Misbehaviour {
     },
     /// The call does its work, but half of the answer's body is missing.
     Truncated,
+    /// The call does its work; its answer is held back until [`Faults::release`] or [`Faults::clear`].
+    Hold,
     /// An HTML page of the edge instead of an answer; nothing is done.
     Html {
         /// HTTP status.
@@ -121,11 +124,16 @@ impl Misbehaviour {
 
 /// The faults in force.
 #[derive(Default)]
-pub struct Faults(Mutex<State>);
+pub struct Faults {
+    state: Mutex<State>,
+    /// Whether a call is held back.
+    held: watch::Sender<bool>,
+}
 
 #[derive(Default)]
 struct State {
     next: u64,
+    met: u64,
     faults: BTreeMap<u64, (Fault, Arc<Account>)>,
     latency: Duration,
     bucket: Option<(Bucket, f64, Instant)>,
@@ -139,9 +147,32 @@ impl Faults {
         state.faults.insert(key, (fault, now));
     }
 
-    /// Removes all faults, latency and the bucket.
+    /// Removes all faults, latency and the bucket, and lets calls go that are held back.
     pub fn clear(&self) {
         *self.lock() = State::default();
+        self.release();
+    }
+
+    /// Lets calls go that are held back.
+    pub fn release(&self) {
+        self.held.send_replace(false);
+    }
+
+    /// Waits until a call is held back.
+    pub async fn until_held(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.held.subscribe().wait_for(|held| *held).await;
+    }
+
+    pub(super) async fn hold(&self) {
+        let mut held = self.held.subscribe();
+        self.held.send_replace(true);
+        let _ = held.wait_for(|held| !held).await;
+    }
+
+    /// How often a fault has met a call since the last `clear`.
+    pub fn met(&self) -> u64 {
+        self.lock().met
     }
 
     /// Delays every call.
@@ -206,11 +237,12 @@ impl Faults {
                 }
             }
         });
+        state.met += met.len() as u64;
         met
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().expect("no holder panics")
+        self.state.lock().expect("no holder panics")
     }
 }
 
