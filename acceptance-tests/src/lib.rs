@@ -6,6 +6,7 @@ pub mod install;
 #[cfg(unix)]
 pub mod plugin_client;
 pub mod provider;
+pub mod snapshot;
 pub mod stage;
 pub mod terraform;
 pub mod visitor;

@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 use crate::cloudflare::{Call, LocalCloudflare, Options};
-use crate::install;
+use crate::install::{self, Core};
 use crate::terraform::{Run, Workspace};
 use crate::visitor::Visitor;
 
@@ -17,6 +19,8 @@ pub struct Stage {
     pub cloudflare: LocalCloudflare,
     /// Who calls the deployed Workers.
     pub visitor: Visitor,
+    /// Where local Cloudflare keeps everything, if that is to be read by others. Removed last.
+    pub(crate) state: Option<TempDir>,
 }
 
 impl Stage {
@@ -25,16 +29,29 @@ impl Stage {
     /// # Panics
     /// When a tool is missing; the message says how to install it.
     pub async fn empty() -> Self {
-        let core = install::core().await.expect("a core is there");
+        Self::on(None).await
+    }
+
+    /// An empty workspace, before what a folder holds of an account.
+    pub(crate) async fn on(state: Option<TempDir>) -> Self {
+        // Asking a core for its version takes longer than starting everything else.
+        static CORE: OnceCell<Core> = OnceCell::const_new();
+        let core = CORE.get_or_try_init(install::core).await;
+        let core = core.expect("a core is there");
         let workerd = install::workerd().await.expect("workerd is there");
-        let cloudflare = LocalCloudflare::start(Options::new(workerd)).await;
+        let options = Options {
+            state_dir: state.as_ref().map(|folder| folder.path().to_owned()),
+            ..Options::new(workerd)
+        };
+        let cloudflare = LocalCloudflare::start(options).await;
         let cloudflare = cloudflare.expect("local Cloudflare starts");
-        let workspace = Workspace::new(&core, &cloudflare);
+        let workspace = Workspace::new(core, &cloudflare);
         let visitor = Visitor::new(&cloudflare);
         Self {
             workspace,
             cloudflare,
             visitor,
+            state,
         }
     }
 

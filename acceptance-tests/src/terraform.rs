@@ -392,25 +392,62 @@ impl Running {
         self.child.id().expect("the core was not waited for yet")
     }
 
+    /// Waits until the core has ended; [`Self::wait`] says how.
+    pub async fn ended(&mut self) {
+        // An error shows in `wait` as well.
+        let _ = self.child.wait().await;
+    }
+
+    /// SIGKILL to the core and everything that it started, as when the machine loses power.
+    #[cfg(unix)]
+    pub fn kill_all(&self) {
+        use rustix::process::{Signal, kill_process_group};
+
+        kill_process_group(self.group(), Signal::KILL).expect("the core is running");
+    }
+
+    /// SIGKILL to what the core started, the provider; the core is left to see what to do.
+    #[cfg(unix)]
+    pub async fn kill_provider(&self) {
+        use rustix::process::{Pid, Signal, kill_process};
+
+        let listing = Command::new("ps").args(["-A", "-o", "pid=,pgid="]).output();
+        let listing = listing.await.expect("`ps` is there").stdout;
+        let group = self.group().as_raw_nonzero().get();
+        for line in String::from_utf8_lossy(&listing).lines() {
+            let mut numbers = line.split_whitespace().filter_map(|it| it.parse().ok());
+            let (Some(process), Some(of)) = (numbers.next(), numbers.next()) else {
+                continue;
+            };
+            if of == group
+                && process != group
+                && let Some(provider) = Pid::from_raw(process)
+            {
+                // It may have ended since it was listed.
+                let _ = kill_process(provider, Signal::KILL);
+            }
+        }
+    }
+
+    /// The core leads a process group of its own.
+    #[cfg(unix)]
+    fn group(&self) -> rustix::process::Pid {
+        let group = i32::try_from(self.id()).ok();
+        let group = group.and_then(rustix::process::Pid::from_raw);
+        group.expect("a process id is a positive number")
+    }
+
     /// Ctrl-C: SIGINT to the core and everything that it started.
     #[cfg(unix)]
     pub fn interrupt(&self) {
-        use rustix::process::{Pid, Signal, kill_process_group};
+        use rustix::process::{Signal, kill_process_group};
 
-        let group = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
-        let group = group.expect("a process id is a positive number");
-        kill_process_group(group, Signal::INT).expect("the core is running");
+        kill_process_group(self.group(), Signal::INT).expect("the core is running");
     }
 
     /// SIGKILL to the core alone: nothing that it started is told.
     pub fn kill(&mut self) {
         self.child.start_kill().expect("the core is running");
-    }
-
-    /// Returns when it has ended; [`Running::wait`] tells how.
-    pub async fn ended(&mut self) {
-        // The status stays with the child.
-        drop(self.child.wait().await);
     }
 
     /// Waits for the end.

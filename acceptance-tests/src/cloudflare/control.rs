@@ -39,6 +39,13 @@ pub enum Action {
         /// The class.
         class: String,
     },
+    /// Deletes a class with its namespace and creates it again: the same name, bound as before, with another id.
+    ReplaceClass {
+        /// The Worker.
+        script: String,
+        /// The class.
+        class: String,
+    },
     /// Gives a namespace to another class of its Worker. The code is expected to export it already.
     RenameClass {
         /// The Worker.
@@ -161,6 +168,21 @@ impl Action {
                 account
                     .namespaces
                     .retain(|ns| ns.script != script || ns.class != class);
+                account.serving += 1;
+            }
+            Self::ReplaceClass { script, class } => {
+                let id = account.issue_id();
+                let namespace = account
+                    .namespaces
+                    .iter_mut()
+                    .find(|ns| ns.script == script && ns.class == class);
+                let namespace = namespace.ok_or_else(ApiFailure::no_worker)?;
+                let former = std::mem::replace(&mut namespace.id, id.clone());
+                for binding in &mut script_mut(account, &script)?.bindings {
+                    if binding.target == Target::Namespace(former.clone()) {
+                        binding.target = Target::Namespace(id.clone());
+                    }
+                }
                 account.serving += 1;
             }
             Self::RenameClass { script, from, to } => {

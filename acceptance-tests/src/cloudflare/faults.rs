@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::account::Account;
 use super::control::Action;
@@ -66,6 +66,8 @@ pub enum Misbehaviour {
     Truncated,
     /// The call does its work, then says that it succeeded, with `null` for what it found.
     NullResult,
+    /// The call does its work; its answer is held back until [`Faults::release`] or [`Faults::clear`].
+    Hold,
     /// An HTML page of the edge instead of an answer; nothing is done.
     Html {
         /// HTTP status.
@@ -129,6 +131,8 @@ pub struct Faults {
     state: Mutex<State>,
     /// One permit: for the call that others must not overlap with.
     alone: Arc<Semaphore>,
+    /// Whether a call is held back.
+    held: watch::Sender<bool>,
 }
 
 impl Default for Faults {
@@ -136,6 +140,7 @@ impl Default for Faults {
         Self {
             state: Mutex::default(),
             alone: Arc::new(Semaphore::new(1)),
+            held: watch::Sender::default(),
         }
     }
 }
@@ -143,6 +148,7 @@ impl Default for Faults {
 #[derive(Default)]
 struct State {
     next: u64,
+    met: u64,
     faults: BTreeMap<u64, (Fault, Arc<Account>)>,
     latency: Duration,
     bucket: Option<(Bucket, f64, Instant)>,
@@ -156,9 +162,32 @@ impl Faults {
         state.faults.insert(key, (fault, now));
     }
 
-    /// Removes all faults, latency and the bucket.
+    /// Removes all faults, latency and the bucket, and lets calls go that are held back.
     pub fn clear(&self) {
         *self.lock() = State::default();
+        self.release();
+    }
+
+    /// Lets calls go that are held back.
+    pub fn release(&self) {
+        self.held.send_replace(false);
+    }
+
+    /// Waits until a call is held back.
+    pub async fn until_held(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.held.subscribe().wait_for(|held| *held).await;
+    }
+
+    pub(super) async fn hold(&self) {
+        let mut held = self.held.subscribe();
+        self.held.send_replace(true);
+        let _ = held.wait_for(|held| !held).await;
+    }
+
+    /// How often a fault has met a call since the last `clear`.
+    pub fn met(&self) -> u64 {
+        self.lock().met
     }
 
     /// Delays every call.
@@ -223,6 +252,7 @@ impl Faults {
                 }
             }
         });
+        state.met += met.len() as u64;
         met
     }
 

@@ -121,6 +121,9 @@ impl LocalCloudflare {
         });
         // The folder says what there is, the options how it is reached.
         account.id.clone_from(&options.account_id);
+        if let Some(kept) = &kept {
+            kept.write(&account).map_err(StartError::Folder)?;
+        }
         let account = Arc::new(account);
         hosting.serve(account.serving, || account.clone()).await?;
         let cloud = Arc::new(Cloud {

@@ -24,6 +24,8 @@ mod leftovers;
 mod local_cloudflare;
 mod lost_answers;
 #[cfg(unix)]
+mod matrix;
+#[cfg(unix)]
 mod plugin;
 mod provider_block;
 mod recovery;

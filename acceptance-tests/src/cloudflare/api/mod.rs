@@ -255,6 +255,10 @@ async fn misbehave(
                 Response::from_parts(parts, Body::from(body.slice(..body.len() / 2)))
             }
             Misbehaviour::Unfamiliar => unfamiliar(response).await,
+            Misbehaviour::Hold => {
+                cloud.faults.hold().await;
+                response
+            }
             _ => response,
         };
     }

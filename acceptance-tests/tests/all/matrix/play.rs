@@ -1,0 +1,295 @@
+//! Plays a flow once undisturbed and once for every case, and sees that every time it ends where it was meant to.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::time::Instant;
+
+use acceptance_tests::cloudflare::Misbehaviour;
+use acceptance_tests::install::{self, CoreKind};
+use acceptance_tests::snapshot::Snapshot;
+use acceptance_tests::stage::Stage;
+use acceptance_tests::terraform::Run;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use super::cases::{Case, Depth, Disturbance, Phase, Victim, cases, positions};
+use super::flow::Flow;
+
+/// So many cases of a flow are under way at a time.
+const LANES: usize = 2;
+/// So often a user applies again before complaining.
+const APPLIES: usize = 3;
+
+/// What is shared by the cases of a flow.
+struct Play<'f> {
+    flow: &'f Flow,
+    snapshot: Snapshot,
+    /// The ids of the beginning, by place.
+    ids: BTreeMap<String, String>,
+    /// Worlds that are known to end well. A run that leaves one of them needs no further look.
+    fine: RefCell<HashSet<String>>,
+    left: RefCell<VecDeque<Case>>,
+    failures: RefCell<Vec<String>>,
+    unmet: RefCell<usize>,
+    continued: RefCell<usize>,
+}
+
+/// Plays a flow with all its cases.
+///
+/// # Panics
+/// With every case that did not end well.
+pub async fn play(flow: Flow, depth: Depth) {
+    let began = Instant::now();
+    let (snapshot, plan) = flow.snapshot().await;
+    let stage = snapshot.stage().await;
+    let play = Play {
+        flow: &flow,
+        ids: stage.namespaces().into_iter().collect(),
+        fine: RefCell::new(HashSet::from([world(&stage)])),
+        snapshot,
+        left: RefCell::default(),
+        failures: RefCell::default(),
+        unmet: RefCell::default(),
+        continued: RefCell::default(),
+    };
+    stage.cloudflare.clear_calls();
+    let undisturbed = stage.workspace.run(&flow.apply_saved()).await;
+    let apply = stage.cloudflare.calls();
+    if depth == Depth::Everything {
+        assert!(undisturbed.status.success(), "{}: {undisturbed}", flow.name);
+    }
+    if let Err(why) = play.go_on(&stage, true).await {
+        panic!("{}, undisturbed: {why}\n{undisturbed}", flow.name);
+    }
+    drop(stage);
+
+    let (plan, apply) = (positions(&plan), positions(&apply));
+    let mut all = cases(&flow, &plan, &apply, depth);
+    let core = install::core().await.expect("a core is there");
+    if core.kind == CoreKind::OpenTofu {
+        // The provider is the same, and so is what it is asked: a sample shows it.
+        let mut number = 0;
+        all.retain(|_| {
+            number += 1;
+            number % 3 == 0
+        });
+    }
+    let (many, calls) = (all.len(), plan.len() + apply.len());
+    play.left.borrow_mut().extend(all);
+    join_all((0..LANES).map(|_| play.lane())).await;
+    // Not captured, unlike what `println!` says: how many cases were run belongs into every report.
+    let said = writeln!(
+        io::stdout(),
+        "matrix {}: {many} cases over {calls} calls in {:?}; {} ended in a world of their own, {} met no call",
+        flow.name,
+        began.elapsed(),
+        play.continued.borrow(),
+        play.unmet.borrow(),
+    );
+    said.expect("standard output is there");
+    let failures = play.failures.borrow();
+    assert!(
+        failures.is_empty(),
+        "{}: {} of {many} cases went wrong:\n{}",
+        flow.name,
+        failures.len(),
+        failures.join("\n\n")
+    );
+}
+
+impl Play<'_> {
+    /// Plays cases until none is left. A stage that a case has left untouched serves the next one as well.
+    async fn lane(&self) {
+        let mut kept = None;
+        loop {
+            let Some(case) = self.left.borrow_mut().pop_front() else {
+                return;
+            };
+            let stage = match kept.take() {
+                Some(stage) => stage,
+                None => self.snapshot.stage().await,
+            };
+            let (account, state) = (stage.cloudflare.account(), state(&stage));
+            if let Err(why) = self.case(&stage, &case).await {
+                let failure = format!("=== {:?} {:?} {:?}: {why}", case.phase, case.at, case.what);
+                self.failures.borrow_mut().push(failure);
+                continue;
+            }
+            stage.cloudflare.faults().clear();
+            if Arc::ptr_eq(&account, &stage.cloudflare.account()) && state == self::state(&stage) {
+                kept = Some(stage);
+            }
+        }
+    }
+
+    async fn case(&self, stage: &Stage, case: &Case) -> Result<(), String> {
+        stage.cloudflare.clear_calls();
+        let run = self.disturb(stage, case).await;
+        if stage.cloudflare.faults().met() == 0 {
+            *self.unmet.borrow_mut() += 1;
+        }
+        stage.cloudflare.faults().clear();
+        if run.says("panicked") {
+            return Err(format!("the provider panics: {run}"));
+        }
+        let mut harmless = true;
+        if let Disturbance::Overtaken {
+            stops,
+            harmless: it,
+            ..
+        } = &case.what
+        {
+            harmless = *it;
+            let written = stage.writes().iter().any(|call| call.status < 300);
+            if *stops && (run.status.success() || written) {
+                let writes = stage.writes();
+                return Err(format!("it should have stopped: {writes:?}\n{run}"));
+            }
+        }
+        let left = world(stage);
+        if self.fine.borrow().contains(&left) {
+            return Ok(());
+        }
+        *self.continued.borrow_mut() += 1;
+        let ended = self.go_on(stage, harmless).await;
+        ended.map_err(|why| format!("{why}\n--- first {run}"))?;
+        self.fine.borrow_mut().insert(left);
+        Ok(())
+    }
+
+    /// Runs the plan or the apply, with something going wrong in it.
+    async fn disturb(&self, stage: &Stage, case: &Case) -> Run {
+        let Case { phase, at, what } = case;
+        let cloudflare = &stage.cloudflare;
+        match what {
+            Disturbance::Faulty(kind, times) => {
+                cloudflare.add_fault(at.fault(kind.clone(), *times));
+            }
+            Disturbance::Kill(_) | Disturbance::StaleFromHere => {
+                cloudflare.add_fault(at.fault(Misbehaviour::Hold, 1));
+            }
+            Disturbance::Overtaken { actions, .. } => {
+                for action in actions {
+                    let action = action.clone();
+                    cloudflare.add_fault(at.fault(Misbehaviour::Meanwhile { action }, 1));
+                }
+            }
+        }
+        let mut running = stage.workspace.spawn(&match phase {
+            // A plan that fails is saved as well, as one that cannot be applied.
+            Phase::Plan => self.flow.plan("other.tfplan"),
+            Phase::Apply => self.flow.apply_saved(),
+        });
+        let held = tokio::select! {
+            () = cloudflare.faults().until_held() => true,
+            () = running.ended() => false,
+        };
+        match what {
+            Disturbance::Kill(Victim::Both) if held => running.kill_all(),
+            Disturbance::Kill(Victim::Provider) if held => running.kill_provider().await,
+            Disturbance::StaleFromHere if held => {
+                for path in ["*/workers/scripts", "*/durable_objects/namespaces"] {
+                    let stale = Misbehaviour::Stale.times(u32::MAX, "GET", path);
+                    cloudflare.add_fault(stale);
+                }
+            }
+            _ => {}
+        }
+        cloudflare.faults().release();
+        running.wait().await
+    }
+
+    /// Applies as a user would, until it goes through, and looks at everything.
+    async fn go_on(&self, stage: &Stage, harmless: bool) -> Result<(), String> {
+        let flow = self.flow;
+        let mut last = stage.workspace.run(&flow.apply()).await;
+        for _ in 1..APPLIES {
+            if last.status.success() {
+                break;
+            }
+            last = stage.workspace.run(&flow.apply()).await;
+        }
+        if !last.status.success() {
+            return Err(format!("it does not converge: {last}"));
+        }
+        if !flow.destroys && last.says("must be replaced") {
+            return Err(format!("it replaces something: {last}"));
+        }
+        let mut plan = vec!["plan", "-detailed-exitcode"];
+        if flow.destroys {
+            plan.push("-destroy");
+        }
+        plan.extend(&flow.arguments);
+        let plan = stage.workspace.run(&plan).await;
+        if plan.status.code() != Some(0) {
+            return Err(format!(
+                "the plan should be empty: {plan}\n--- after {last}"
+            ));
+        }
+        if harmless {
+            self.look(stage).await?;
+        }
+        self.fine.borrow_mut().insert(world(stage));
+        Ok(())
+    }
+
+    /// Every namespace is where it is meant to be, and everybody finds their data.
+    async fn look(&self, stage: &Stage) -> Result<(), String> {
+        let now: BTreeMap<String, String> = stage.namespaces().into_iter().collect();
+        let ends = &self.flow.ends;
+        let places: Vec<&str> = now.keys().map(String::as_str).collect();
+        let mut wanted: Vec<&str> = ends.iter().map(|(place, _)| *place).collect();
+        wanted.sort_unstable();
+        if places != wanted {
+            return Err(format!("namespaces are {places:?} instead of {wanted:?}"));
+        }
+        for (place, before) in ends {
+            let id = &now[*place];
+            let kept = before.is_none_or(|before| self.ids[before] == *id);
+            let new = before.is_some() || self.ids.values().all(|it| it != id);
+            if !kept || !new {
+                return Err(format!("{place} has another id, of {before:?}: {now:?}"));
+            }
+        }
+        for (worker, id, count) in &self.flow.answers {
+            let said = stage.visitor.get(worker, &format!("/{id}")).await;
+            let said = said.map_err(|error| error.to_string())?;
+            let wanted = (200, format!("{id} for {id} {count}"));
+            if said != wanted {
+                return Err(format!("{worker} says {said:?} instead of {wanted:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The state as it is written, if it is.
+fn state(stage: &Stage) -> Option<String> {
+    std::fs::read_to_string(stage.workspace.path().join("terraform.tfstate")).ok()
+}
+
+/// The account and the state, without what tells only when and how often something was done.
+fn world(stage: &Stage) -> String {
+    fn timeless(value: &mut Value) {
+        match value {
+            Value::Object(members) => {
+                for name in ["created_on", "modified_on", "serving", "issued"] {
+                    members.remove(name);
+                }
+                members.values_mut().for_each(timeless);
+            }
+            Value::Array(list) => list.iter_mut().for_each(timeless),
+            _ => {}
+        }
+    }
+    let account = stage.cloudflare.account();
+    let mut account = serde_json::to_value(&*account).expect("an account is data");
+    timeless(&mut account);
+    let state = state(stage).and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    let resources = state.map(|state| state["resources"].clone());
+    // No resources are the same as no state.
+    let resources = resources.filter(|it| it != &json!([]));
+    json!([account, resources]).to_string()
+}
