@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::problem::Problem;
 use crate::durable::{
-    ClassName, Desired, Hosted, LiveNamespace, NamespaceId, ScriptName, Situation, StableId,
-    Storage,
+    BoundBefore, ClassName, Desired, Hosted, LiveNamespace, NamespaceId, ScriptName, Situation,
+    StableId, Storage,
 };
 
 /// One namespace that the Worker binds from elsewhere.
@@ -201,7 +201,9 @@ impl<'a> Present<'a> {
                 }
             }
         }
-        for bound in &situation.bound_before {
+        let mut bound_before: Vec<&BoundBefore> = situation.bound_before.iter().collect();
+        bound_before.sort_by(|a, b| (&a.name, &a.namespace_id).cmp(&(&b.name, &b.namespace_id)));
+        for bound in bound_before {
             let home = bound
                 .namespace_id
                 .as_ref()

@@ -181,3 +181,45 @@ fn every_message_has_its_form_and_a_plan_with_problems_uploads_nothing() {
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
 }
+
+/// Found by the generated cases: two bindings of one stable ID that reach two namespaces.
+#[test]
+fn the_order_of_contradictory_bindings_does_not_matter() {
+    let id = |text: &str| StableId::new(text).expect("an ID");
+    let live = |number: &str, owner: &str| LiveNamespace {
+        id: NamespaceId::new(number),
+        name: format!("{owner}_A"),
+        script: Some(ScriptName::from_api(owner)),
+        class: Some(ClassName::from_api("A")),
+        storage: Storage::Sqlite,
+    };
+    let was_bound = |name: &str, number: &str| BoundBefore {
+        name: name.to_owned(),
+        stable_id: Some(id("x")),
+        namespace_id: Some(NamespaceId::new(number)),
+    };
+    let one = Situation {
+        script: ScriptName::from_api("w"),
+        former_script: None,
+        old_tag: None,
+        before: Vec::new(),
+        after: vec![Desired {
+            stable_id: id("x"),
+            class: ClassName::from_api("A"),
+            storage: None,
+            names_script: false,
+            transferred_from: None,
+            previous_class: None,
+        }],
+        elsewhere: Vec::new(),
+        bound_before: vec![was_bound("B0", "2"), was_bound("B1", "1")],
+        bound_after: BTreeSet::new(),
+        evidence: Evidence {
+            namespaces: Some(vec![live("1", "other"), live("2", "third")]),
+            ..Evidence::default()
+        },
+    };
+    let mut other = one.clone();
+    other.bound_before.reverse();
+    assert_eq!(plan(&one), plan(&other));
+}

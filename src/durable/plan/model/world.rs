@@ -239,7 +239,14 @@ impl World {
     fn note_twins(&mut self, plan: &Plan) {
         for (name, planned) in &plan.workers {
             for warning in &planned.plan.warnings {
-                if let Warning::AlsoElsewhere { stable_id, .. } = warning {
+                let (Warning::AlsoElsewhere { stable_id, .. }
+                | Warning::NothingToMove { stable_id, .. }) = warning;
+                let may_be_empty = match warning {
+                    Warning::AlsoElsewhere { .. } => true,
+                    // Where there is data, it has to be found.
+                    Warning::NothingToMove { .. } => !self.homes.contains_key(stable_id),
+                };
+                if may_be_empty {
                     self.twins.insert((name.clone(), stable_id.clone()));
                 }
             }
