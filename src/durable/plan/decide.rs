@@ -296,7 +296,7 @@ impl<'a> Decision<'a> {
             let claim = claims.find(|claim| claim.stable_id.names(&want.stable_id))?;
             (!is_here(self.situation, script)).then_some((script, claim))
         });
-        let tagged: BTreeMap<&ScriptName, &Claim> = tagged.collect();
+        let mut tagged: BTreeMap<&ScriptName, &Claim> = tagged.collect();
         if let Some(source) = source_script(self.situation, want) {
             let mut owning = tagged
                 .iter()
@@ -308,7 +308,7 @@ impl<'a> Decision<'a> {
                 stable_id: stable_id(),
                 from: source.clone(),
             });
-            return Ok(());
+            tagged.clear(); // None of them has it, as was just seen.
         }
         let planned = evidence
             .planned_elsewhere

@@ -124,6 +124,14 @@ fn a_transfer_is_found_by_the_tag_or_else_by_the_class() {
     );
     check("", "a = A here from other", nothing);
     check(
+        "planned a third",
+        "a = A here from other",
+        "create a: A (SQLite)
+         upload create-A.1
+         warning: Another namespace `a` exists on Worker `third`
+         warning: No namespace `a` found on Worker `other`",
+    );
+    check(
         "",
         "a = A from w",
         "create a: A (SQLite)\nupload create-A.1",
