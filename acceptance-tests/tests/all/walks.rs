@@ -19,11 +19,17 @@ struct Place {
 }
 
 impl Place {
-    fn configuration(self) -> (Vec<Namespace>, Vec<Worker>) {
+    /// As HCL; `from` is what a message said about `transferred_from`.
+    fn configuration(self, from: &[(String, String)]) -> (Vec<Namespace>, Vec<Worker>) {
         let ids = ["x", "y"];
-        let namespaces = (0..2)
-            .map(|id| namespace(ids[id], CLASSES[self.classes[id]]).on(WORKERS[self.hosts[id]]))
-            .collect();
+        let declared = |id: usize| {
+            let one = namespace(ids[id], CLASSES[self.classes[id]]).on(WORKERS[self.hosts[id]]);
+            let from = from.iter().find(|(said, _)| *said == ids[id]);
+            from.map_or(one.clone(), |(_, script)| {
+                one.with(&format!("transferred_from = \"{script}\""))
+            })
+        };
+        let namespaces = (0..2).map(declared).collect();
         let workers = (0..2)
             .map(|host| {
                 let here = (0..2).filter(|id| self.hosts[*id] == host);
@@ -90,6 +96,16 @@ async fn apply_and_die(stage: &Stage, write: usize) {
     drop(apply.wait().await);
 }
 
+/// The stable IDs of which a message says that they are hosted elsewhere, and where.
+fn advised(stderr: &str) -> Vec<(String, String)> {
+    let quoted = |line: &str| -> Option<(String, String)> {
+        let (id, rest) = line.strip_prefix("Error: Namespace `")?.split_once('`')?;
+        let script = rest.strip_prefix(" is hosted by Worker `")?;
+        Some((id.to_owned(), script.trim_end_matches('`').to_owned()))
+    };
+    stderr.lines().filter_map(quoted).collect()
+}
+
 async fn walk(seed: u64) {
     let mut dice = Dice(seed);
     let stage = Stage::empty().await;
@@ -99,7 +115,7 @@ async fn walk(seed: u64) {
     };
     let mut visits = 0;
     let apply = |place: Place| {
-        let (namespaces, workers) = place.configuration();
+        let (namespaces, workers) = place.configuration(&[]);
         configure(&stage, &namespaces, &workers);
     };
     apply(place);
@@ -125,6 +141,13 @@ async fn walk(seed: u64) {
                 }
                 apply(place); // Again, or back.
             }
+        }
+        // A move that was killed and taken back may not be in the state: the plan says how to say it.
+        let run = stage.workspace.run(&["plan", "-no-color"]).await;
+        let from = advised(&run.stderr);
+        if !from.is_empty() {
+            let (namespaces, workers) = place.configuration(&from);
+            configure(&stage, &namespaces, &workers);
         }
         converge(&stage, &[], 4).await;
         let hosted = stage.namespaces();
