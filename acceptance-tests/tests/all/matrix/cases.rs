@@ -11,6 +11,8 @@ pub struct Position {
     path: String,
     /// How many calls of this method and path come before it.
     nth: u32,
+    /// Whether it is refused when another tool has moved the migration tag.
+    guarded: bool,
 }
 
 /// When a disturbance comes.
@@ -42,9 +44,19 @@ pub enum Disturbance {
     Overtaken {
         actions: Vec<Action>,
         stops: bool,
-        /// Whether all namespaces are those of the flow in the end.
-        harmless: bool,
+        ends: Ends,
     },
+}
+
+/// What applying again leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// To what the flow means.
+    Meant,
+    /// To an empty plan, without what the other tool deleted.
+    Bereft,
+    /// To the question what the other tool's new namespace is, with nothing written; or to an empty plan.
+    Asked,
 }
 
 /// One case of the matrix.
@@ -93,13 +105,22 @@ impl Position {
 /// The positions of recorded calls.
 pub fn positions(calls: &[Call]) -> Vec<Position> {
     let mut all: Vec<Position> = Vec::new();
-    for Call { method, path, .. } in calls {
+    for Call {
+        method,
+        path,
+        metadata,
+        ..
+    } in calls
+    {
         let same = |it: &&Position| it.method == *method && it.path == *path;
         let nth = all.iter().filter(same).count();
         all.push(Position {
             method: method.clone(),
             path: path.clone(),
             nth: u32::try_from(nth).expect("a run makes few calls"),
+            guarded: metadata
+                .as_ref()
+                .is_some_and(|it| it.get("migrations").is_some()),
         });
     }
     all
@@ -162,7 +183,7 @@ pub fn cases(flow: &Flow, plan: &[Position], apply: &[Position], depth: Depth) -
             let stale = Disturbance::Faulty(Misbehaviour::Stale, 1);
             push(&mut all, Phase::Apply, &at, stale);
         }
-        if first_write.is_none_or(|first| turn <= first) {
+        if first_write.is_none_or(|first| turn < first || turn == first && at.guarded) {
             for what in overtaken(flow) {
                 push(&mut all, Phase::Apply, at, what);
             }
@@ -190,22 +211,22 @@ fn overtaken(flow: &Flow) -> Vec<Disturbance> {
         all.push(Disturbance::Overtaken {
             actions: vec![moved(script)],
             stops: false,
-            harmless: true,
+            ends: Ends::Meant,
         });
-        for change in [
-            Action::DeleteClass {
-                script: script.into(),
-                class: class.into(),
-            },
-            Action::ReplaceClass {
-                script: script.into(),
-                class: class.into(),
-            },
-        ] {
+        let (script, class) = (script.to_owned(), class.to_owned());
+        let delete = Action::DeleteClass {
+            script: script.clone(),
+            class: class.clone(),
+        };
+        let replace = Action::ReplaceClass {
+            script: script.clone(),
+            class,
+        };
+        for (change, ends) in [(delete, Ends::Bereft), (replace, Ends::Asked)] {
             all.push(Disturbance::Overtaken {
-                actions: vec![moved(script), change],
+                actions: vec![moved(&script), change],
                 stops: true,
-                harmless: false,
+                ends,
             });
         }
     }
@@ -223,7 +244,7 @@ fn overtaken(flow: &Flow) -> Vec<Disturbance> {
                 rename("Aside", other),
             ],
             stops: true,
-            harmless: true,
+            ends: Ends::Meant,
         });
     }
     all
