@@ -1,4 +1,14 @@
 //! What goes wrong at which call: the rows and columns of the matrix.
+//!
+//! Left out is what makes no difference:
+//!
+//! - A process that is killed before a call has done its work: that is a kill at the call before.
+//! - Reads in every wrong way. To the provider they have failed, or they have not: each fails once for all attempts, with an error and with
+//!   a closed connection in turn, and the core and the provider, or the provider alone, are killed in turn.
+//! - `Retry-After` at a read of something that was read before.
+//! - Other tools during the plan: for the provider that is before the plan or after it. They come at every call of the apply before the
+//!   first write; at that write only where Cloudflare can tell, by the migration tag of an upload that changes classes.
+//! - Other tools that change classes while several Workers are at work: which of them has already written depends on the order.
 
 use acceptance_tests::cloudflare::{Action, Call, Fault, Misbehaviour};
 
@@ -157,22 +167,29 @@ pub fn cases(flow: &Flow, plan: &[Position], apply: &[Position], depth: Depth) -
     let first_write = apply.iter().position(Position::is_write);
     for (turn, at) in apply.iter().enumerate() {
         let mut add = |what| push(&mut all, Phase::Apply, at, what);
-        add(Disturbance::Kill(Victim::Both));
-        add(Disturbance::Kill(Victim::Provider));
-        let limited = Misbehaviour::RateLimit { retry_after: 1 };
-        add(Disturbance::Faulty(limited, 1));
+        let limited = Disturbance::Faulty(Misbehaviour::RateLimit { retry_after: 1 }, 1);
         if at.is_write() {
+            add(Disturbance::Kill(Victim::Both));
+            add(Disturbance::Kill(Victim::Provider));
+            add(Disturbance::StaleFromHere);
+            add(limited);
             add(Disturbance::Faulty(Misbehaviour::CloseBefore, 1));
             add(Disturbance::Faulty(Misbehaviour::CloseBefore, 20));
             add(Disturbance::Faulty(Misbehaviour::CloseAfterCommit, 1));
             add(Disturbance::Faulty(Misbehaviour::ErrorAfterCommit, 1));
             add(Disturbance::Faulty(Misbehaviour::Truncated, 1));
-            add(Disturbance::StaleFromHere);
         } else {
+            add(Disturbance::Kill(
+                [Victim::Both, Victim::Provider][turn % 2],
+            ));
             add(persistent_failure(turn));
+            if at.nth == 0 {
+                add(limited);
+            }
         }
         if at.is_settings() {
             add(Disturbance::Faulty(Misbehaviour::NoVersions, 1));
+            add(Disturbance::Faulty(Misbehaviour::NoVersions, 20));
         }
         if at.is_listing() && first_write.is_some_and(|first| first < turn) {
             // A listing that shows the beginning differs only after the first write.

@@ -51,7 +51,17 @@ impl Flow {
         all
     }
 
-    /// The arguments of the apply of that plan.
+    /// The arguments of a plan that only shows whether something is left to do.
+    pub fn look(&self) -> Vec<&'static str> {
+        let mut all = vec!["plan", "-input=false", "-detailed-exitcode"];
+        if self.destroys {
+            all.push("-destroy");
+        }
+        all.extend(&self.arguments);
+        all
+    }
+
+    /// The arguments of the apply of the saved plan.
     pub fn apply_saved(&self) -> Vec<&'static str> {
         let mut all = vec!["apply", "-auto-approve", "-input=false"];
         all.extend(&self.arguments);
@@ -67,10 +77,9 @@ impl Flow {
         all
     }
 
-    /// The world before the apply: baseline, data, and the plan that is about to be applied. And the calls of the plan.
-    pub async fn snapshot(&self) -> (Snapshot, Vec<acceptance_tests::cloudflare::Call>) {
-        let mut calls = Vec::new();
-        let snapshot = Snapshot::of(async |stage| {
+    /// The world before the plan: the baseline with its data, and the configuration that is about to be applied.
+    pub async fn beginning(&self) -> Snapshot {
+        Snapshot::of(async |stage| {
             if let Some(before) = &self.before {
                 stage.workspace.write("main.tf", before);
                 stage.apply(&[]).await;
@@ -82,13 +91,8 @@ impl Flow {
                 make_foreign(stage, script).await;
             }
             stage.workspace.write("main.tf", &self.target);
-            stage.cloudflare.clear_calls();
-            let plan = stage.workspace.run(&self.plan(PLAN)).await;
-            assert!(plan.status.success(), "{}: {plan}", self.name);
-            calls = stage.cloudflare.calls();
         })
-        .await;
-        (snapshot, calls)
+        .await
     }
 }
 
