@@ -224,12 +224,14 @@ fn overtaken(flow: &Flow) -> Vec<Disturbance> {
         tag: Some("elsewhere-1".into()),
     };
     let mut all = Vec::new();
-    if let Some((script, class)) = flow.overtaken {
+    if let Some(script) = flow.tag_moves {
         all.push(Disturbance::Overtaken {
             actions: vec![moved(script)],
             stops: false,
             ends: Ends::Meant,
         });
+    }
+    if let Some((script, class)) = flow.overtaken {
         let (script, class) = (script.to_owned(), class.to_owned());
         let delete = Action::DeleteClass {
             script: script.clone(),

@@ -29,7 +29,9 @@ pub struct Flow {
     pub ends: Vec<(&'static str, Option<&'static str>)>,
     /// Which Worker answers for which stable ID in the end, and with how many visits so far.
     pub answers: Vec<(&'static str, &'static str, usize)>,
-    /// A Worker and a class of it that another tool changes while we are at work.
+    /// A Worker whose migration tag another tool moves while we are at work.
+    pub tag_moves: Option<&'static str>,
+    /// A Worker and a class of it that another tool deletes, or replaces, while we are at work.
     pub overtaken: Option<(&'static str, &'static str)>,
     /// A Worker and two classes of it that another tool exchanges while we are at work.
     pub exchanged: Option<(&'static str, &'static str, &'static str)>,

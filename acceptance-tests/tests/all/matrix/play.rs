@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use acceptance_tests::cloudflare::Misbehaviour;
 use acceptance_tests::install::{self, CoreKind};
@@ -44,6 +44,24 @@ struct Count {
     unmet: usize,
 }
 
+impl Count {
+    #[expect(
+        clippy::print_stdout,
+        reason = "people want to know how much was tested"
+    )]
+    fn print(&self, flow: &str, elapsed: Duration) {
+        let Self {
+            cases,
+            calls,
+            worlds,
+            unmet,
+        } = self;
+        println!(
+            "matrix {flow}: {cases} cases over {calls} calls in {elapsed:.0?}; they left {worlds} worlds, {unmet} met no call"
+        );
+    }
+}
+
 /// Plays a flow with all its cases.
 ///
 /// # Panics
@@ -63,27 +81,18 @@ pub async fn play(flow: Flow, depth: Depth) {
     if let Err(why) = play.go_on(&stage, Ends::Meant).await {
         panic!("{}, undisturbed: {why}", flow.name);
     }
-    play.fine
-        .borrow_mut()
-        .insert(world(&beginning.stage().await));
     drop(stage);
+    let start = world(&beginning.stage().await);
+    play.fine.borrow_mut().insert(start);
 
     // What takes more than one apply is disturbed in each.
     let mut next = Some(beginning);
     while let Some(before) = next {
         next = play.round(before).await;
     }
-    let Count {
-        cases,
-        calls,
-        worlds,
-        unmet,
-    } = play.count.take();
-    println!(
-        "matrix {}: {cases} cases over {calls} calls in {:.0?}; {worlds} worlds, {unmet} met no call",
-        flow.name,
-        began.elapsed(),
-    );
+    let count = play.count.take();
+    count.print(flow.name, began.elapsed());
+    let Count { cases, unmet, .. } = count;
     let failures = play.failures.take();
     assert!(
         failures.is_empty(),
