@@ -15,8 +15,16 @@ pub struct Snapshot(TempDir);
 impl Snapshot {
     /// What is left of an empty stage after `build`.
     pub async fn of(build: impl AsyncFnOnce(&Stage)) -> Self {
+        Self::left(Stage::on(Some(temporary())).await, build).await
+    }
+
+    /// What is left of a stage that goes on from here, after `build`.
+    pub async fn then(&self, build: impl AsyncFnOnce(&Stage)) -> Self {
+        Self::left(self.stage().await, build).await
+    }
+
+    async fn left(mut stage: Stage, build: impl AsyncFnOnce(&Stage)) -> Self {
         let folder = temporary();
-        let mut stage = Stage::on(Some(temporary())).await;
         build(&stage).await;
         let state = stage.state.take().expect("the stage was given one");
         copy(&stage.workspace.path(), &folder.path().join("module"));

@@ -24,6 +24,7 @@ fn pair(name: &'static str) -> Flow {
             &[two_classes([("A", "x"), ("B", "y")])],
         )),
         visits: vec![("w", "x"), ("w", "y")],
+        tag_moves: Some("w"),
         overtaken: Some(("w", "B")),
         exchanged: Some(("w", "A", "B")),
         ..Flow::default()
@@ -148,6 +149,7 @@ async fn adopt() {
     let taken = namespace("x", "B").with("previous_class_name = \"A\"");
     let flow = Flow {
         name: "adopt",
+        tag_moves: Some("w"),
         before: Some(configuration(
             &[namespace("x", "A")],
             &[worker("w", &["x"]).code(&[("A", "x")])],
@@ -175,6 +177,7 @@ async fn worker_rename() {
         .replace(&script("w"), &script("v"));
     let flow = Flow {
         name: "Worker rename",
+        tag_moves: Some("w"),
         before: Some(before),
         visits: vec![("w", "x"), ("c", "x")],
         target,
@@ -311,6 +314,7 @@ impl Moving {
             visits,
             target: configuration(&namespaces, &workers),
             arguments: arguments.to_vec(),
+            tag_moves: Some("b"),
             ends,
             answers,
             ..Flow::default()

@@ -1,4 +1,14 @@
 //! What goes wrong at which call: the rows and columns of the matrix.
+//!
+//! Left out is what makes no difference:
+//!
+//! - A process that is killed before a call has done its work: that is a kill at the call before.
+//! - Reads in every wrong way. To the provider they have failed, or they have not: each fails once for all attempts, with an error and with
+//!   a closed connection in turn, and the core and the provider, or the provider alone, are killed in turn.
+//! - `Retry-After` at a read of something that was read before.
+//! - Other tools during the plan: for the provider that is before the plan or after it. They come at every call of the apply before the
+//!   first write; at that write only where Cloudflare can tell, by the migration tag of an upload that changes classes.
+//! - Other tools that change classes while several Workers are at work: which of them has already written depends on the order.
 
 use acceptance_tests::cloudflare::{Action, Call, Fault, Misbehaviour};
 
@@ -11,6 +21,8 @@ pub struct Position {
     path: String,
     /// How many calls of this method and path come before it.
     nth: u32,
+    /// Whether it is refused when another tool has moved the migration tag.
+    guarded: bool,
 }
 
 /// When a disturbance comes.
@@ -42,9 +54,19 @@ pub enum Disturbance {
     Overtaken {
         actions: Vec<Action>,
         stops: bool,
-        /// Whether all namespaces are those of the flow in the end.
-        harmless: bool,
+        ends: Ends,
     },
+}
+
+/// What applying again leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// To what the flow means.
+    Meant,
+    /// To an empty plan, without what the other tool deleted.
+    Bereft,
+    /// To the question what the other tool's new namespace is, with nothing written; or to an empty plan.
+    Asked,
 }
 
 /// One case of the matrix.
@@ -93,13 +115,22 @@ impl Position {
 /// The positions of recorded calls.
 pub fn positions(calls: &[Call]) -> Vec<Position> {
     let mut all: Vec<Position> = Vec::new();
-    for Call { method, path, .. } in calls {
+    for Call {
+        method,
+        path,
+        metadata,
+        ..
+    } in calls
+    {
         let same = |it: &&Position| it.method == *method && it.path == *path;
         let nth = all.iter().filter(same).count();
         all.push(Position {
             method: method.clone(),
             path: path.clone(),
             nth: u32::try_from(nth).expect("a run makes few calls"),
+            guarded: metadata
+                .as_ref()
+                .is_some_and(|it| it.get("migrations").is_some()),
         });
     }
     all
@@ -136,22 +167,29 @@ pub fn cases(flow: &Flow, plan: &[Position], apply: &[Position], depth: Depth) -
     let first_write = apply.iter().position(Position::is_write);
     for (turn, at) in apply.iter().enumerate() {
         let mut add = |what| push(&mut all, Phase::Apply, at, what);
-        add(Disturbance::Kill(Victim::Both));
-        add(Disturbance::Kill(Victim::Provider));
-        let limited = Misbehaviour::RateLimit { retry_after: 1 };
-        add(Disturbance::Faulty(limited, 1));
+        let limited = Disturbance::Faulty(Misbehaviour::RateLimit { retry_after: 1 }, 1);
         if at.is_write() {
+            add(Disturbance::Kill(Victim::Both));
+            add(Disturbance::Kill(Victim::Provider));
+            add(Disturbance::StaleFromHere);
+            add(limited);
             add(Disturbance::Faulty(Misbehaviour::CloseBefore, 1));
             add(Disturbance::Faulty(Misbehaviour::CloseBefore, 20));
             add(Disturbance::Faulty(Misbehaviour::CloseAfterCommit, 1));
             add(Disturbance::Faulty(Misbehaviour::ErrorAfterCommit, 1));
             add(Disturbance::Faulty(Misbehaviour::Truncated, 1));
-            add(Disturbance::StaleFromHere);
         } else {
+            add(Disturbance::Kill(
+                [Victim::Both, Victim::Provider][turn % 2],
+            ));
             add(persistent_failure(turn));
+            if at.nth == 0 {
+                add(limited);
+            }
         }
         if at.is_settings() {
             add(Disturbance::Faulty(Misbehaviour::NoVersions, 1));
+            add(Disturbance::Faulty(Misbehaviour::NoVersions, 20));
         }
         if at.is_listing() && first_write.is_some_and(|first| first < turn) {
             // A listing that shows the beginning differs only after the first write.
@@ -162,7 +200,7 @@ pub fn cases(flow: &Flow, plan: &[Position], apply: &[Position], depth: Depth) -
             let stale = Disturbance::Faulty(Misbehaviour::Stale, 1);
             push(&mut all, Phase::Apply, &at, stale);
         }
-        if first_write.is_none_or(|first| turn <= first) {
+        if first_write.is_none_or(|first| turn < first || turn == first && at.guarded) {
             for what in overtaken(flow) {
                 push(&mut all, Phase::Apply, at, what);
             }
@@ -186,26 +224,28 @@ fn overtaken(flow: &Flow) -> Vec<Disturbance> {
         tag: Some("elsewhere-1".into()),
     };
     let mut all = Vec::new();
-    if let Some((script, class)) = flow.overtaken {
+    if let Some(script) = flow.tag_moves {
         all.push(Disturbance::Overtaken {
             actions: vec![moved(script)],
             stops: false,
-            harmless: true,
+            ends: Ends::Meant,
         });
-        for change in [
-            Action::DeleteClass {
-                script: script.into(),
-                class: class.into(),
-            },
-            Action::ReplaceClass {
-                script: script.into(),
-                class: class.into(),
-            },
-        ] {
+    }
+    if let Some((script, class)) = flow.overtaken {
+        let (script, class) = (script.to_owned(), class.to_owned());
+        let delete = Action::DeleteClass {
+            script: script.clone(),
+            class: class.clone(),
+        };
+        let replace = Action::ReplaceClass {
+            script: script.clone(),
+            class,
+        };
+        for (change, ends) in [(delete, Ends::Bereft), (replace, Ends::Asked)] {
             all.push(Disturbance::Overtaken {
-                actions: vec![moved(script), change],
+                actions: vec![moved(&script), change],
                 stops: true,
-                harmless: false,
+                ends,
             });
         }
     }
@@ -223,7 +263,7 @@ fn overtaken(flow: &Flow) -> Vec<Disturbance> {
                 rename("Aside", other),
             ],
             stops: true,
-            harmless: true,
+            ends: Ends::Meant,
         });
     }
     all

@@ -29,7 +29,9 @@ pub struct Flow {
     pub ends: Vec<(&'static str, Option<&'static str>)>,
     /// Which Worker answers for which stable ID in the end, and with how many visits so far.
     pub answers: Vec<(&'static str, &'static str, usize)>,
-    /// A Worker and a class of it that another tool changes while we are at work.
+    /// A Worker whose migration tag another tool moves while we are at work.
+    pub tag_moves: Option<&'static str>,
+    /// A Worker and a class of it that another tool deletes, or replaces, while we are at work.
     pub overtaken: Option<(&'static str, &'static str)>,
     /// A Worker and two classes of it that another tool exchanges while we are at work.
     pub exchanged: Option<(&'static str, &'static str, &'static str)>,
@@ -51,7 +53,17 @@ impl Flow {
         all
     }
 
-    /// The arguments of the apply of that plan.
+    /// The arguments of a plan that only shows whether something is left to do.
+    pub fn look(&self) -> Vec<&'static str> {
+        let mut all = vec!["plan", "-input=false", "-detailed-exitcode"];
+        if self.destroys {
+            all.push("-destroy");
+        }
+        all.extend(&self.arguments);
+        all
+    }
+
+    /// The arguments of the apply of the saved plan.
     pub fn apply_saved(&self) -> Vec<&'static str> {
         let mut all = vec!["apply", "-auto-approve", "-input=false"];
         all.extend(&self.arguments);
@@ -67,10 +79,9 @@ impl Flow {
         all
     }
 
-    /// The world before the apply: baseline, data, and the plan that is about to be applied. And the calls of the plan.
-    pub async fn snapshot(&self) -> (Snapshot, Vec<acceptance_tests::cloudflare::Call>) {
-        let mut calls = Vec::new();
-        let snapshot = Snapshot::of(async |stage| {
+    /// The world before the plan: the baseline with its data, and the configuration that is about to be applied.
+    pub async fn beginning(&self) -> Snapshot {
+        Snapshot::of(async |stage| {
             if let Some(before) = &self.before {
                 stage.workspace.write("main.tf", before);
                 stage.apply(&[]).await;
@@ -82,13 +93,8 @@ impl Flow {
                 make_foreign(stage, script).await;
             }
             stage.workspace.write("main.tf", &self.target);
-            stage.cloudflare.clear_calls();
-            let plan = stage.workspace.run(&self.plan(PLAN)).await;
-            assert!(plan.status.success(), "{}: {plan}", self.name);
-            calls = stage.cloudflare.calls();
         })
-        .await;
-        (snapshot, calls)
+        .await
     }
 }
 
