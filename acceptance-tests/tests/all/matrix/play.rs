@@ -46,10 +46,6 @@ struct Count {
 }
 
 impl Count {
-    #[expect(
-        clippy::print_stdout,
-        reason = "people want to know how much was tested"
-    )]
     fn print(&self, flow: &str, elapsed: Duration) {
         let Self {
             cases,
