@@ -544,8 +544,10 @@ impl Draft<'_> {
         let renamed = differs("name");
         let etag = keep(self, "etag", upload);
         let worker_id = keep(self, "worker_id", false);
+        // The tag of a Worker that is taken over may move between the two plan calls of one run.
+        let decided = !undecided && matches!(intent, Intent::Create | Intent::Update);
         let migration_tag = match last_tag(&decision.uploads) {
-            Some(tag) if !undecided => Value::from(tag.as_str()),
+            Some(tag) if decided => Value::from(tag.as_str()),
             _ => keep(self, "migration_tag", undecided),
         };
         let url = match self.planned.get("workers_dev") {
