@@ -66,7 +66,8 @@ fn schema() -> Schema {
             text(
                 "script_name",
                 Optional,
-                "The Worker that hosts it. Null: the Worker that binds this object hosts it.",
+                "The Worker that hosts it. Null: the Worker that binds this object hosts it. A change moves the namespace, with its data; for the \
+                 apply that moves it the old host keeps it in `bindings` or `durable_objects`.",
             ),
             text(
                 "environment",

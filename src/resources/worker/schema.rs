@@ -100,7 +100,7 @@ pub fn schema() -> Schema {
                 Computed,
                 Type::Map(Box::new(list(Type::String))),
                 "The preview and the history of class changes: migration tag to sentences such as `rename counter: Counter -> MyCounter \
-                 (data kept)`.",
+                 (data kept)`, and in how many uploads if it takes more than one.",
             ),
             flag(
                 "workers_dev",
