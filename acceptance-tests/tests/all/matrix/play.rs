@@ -307,6 +307,10 @@ impl Play<'_> {
                 return Err(format!("{place} has another id, of {before:?}: {now:?}"));
             }
         }
+        let workers = &stage.cloudflare.account().scripts;
+        if self.flow.destroys && !workers.is_empty() {
+            return Err(format!("Workers are left: {:?}", workers.keys()));
+        }
         for (worker, id, count) in &self.flow.answers {
             let said = stage.visitor.get(worker, &format!("/{id}")).await;
             let said = said.map_err(|error| error.to_string())?;
