@@ -291,12 +291,12 @@ impl<'a> Decision<'a> {
             return Err(lives_elsewhere(script));
         }
         let evidence = &self.situation.evidence;
-        let tagged = evidence.tags.iter().filter_map(|(script, claims)| {
-            let mut claims = claims.iter();
-            let claim = claims.find(|claim| claim.stable_id.names(&want.stable_id))?;
-            (!is_here(self.situation, script)).then_some((script, claim))
-        });
-        let mut tagged: BTreeMap<&ScriptName, &Claim> = tagged.collect();
+        let tags = evidence.tags.iter();
+        let mut tagged: BTreeSet<(&ScriptName, &Claim)> = tags
+            .filter(|(script, _)| !is_here(self.situation, script))
+            .flat_map(|(script, claims)| claims.iter().map(move |claim| (script, claim)))
+            .filter(|(_, claim)| claim.stable_id.names(&want.stable_id))
+            .collect();
         if let Some(source) = source_script(self.situation, want) {
             let mut owning = tagged
                 .iter()
@@ -316,7 +316,7 @@ impl<'a> Decision<'a> {
             .filter(|(id, script)| *id == want.stable_id && !is_here(self.situation, script));
         let twins: BTreeSet<&ScriptName> = planned
             .map(|(_, script)| script)
-            .chain(tagged.into_keys())
+            .chain(tagged.into_iter().map(|(script, _)| script))
             .collect();
         for script in twins {
             self.plan.warnings.push(Warning::AlsoElsewhere {
@@ -330,9 +330,12 @@ impl<'a> Decision<'a> {
     /// A class of another Worker in the account's listing.
     fn listed(&self, script: &ScriptName, class: &ClassName) -> Option<&'a LiveNamespace> {
         let situation = self.situation;
-        let mut listing = situation.evidence.namespaces.iter().flatten();
+        let listing = situation.evidence.namespaces.iter().flatten();
         listing
-            .find(|live| live.script.as_ref() == Some(script) && live.class.as_ref() == Some(class))
+            .filter(|live| {
+                live.script.as_ref() == Some(script) && live.class.as_ref() == Some(class)
+            })
+            .min_by_key(|live| &live.id)
     }
 
     /// What the Worker that `transferred_from` names has of the wanted namespace: by the id that is known, by that Worker's tag,
@@ -344,7 +347,7 @@ impl<'a> Decision<'a> {
             // The namespace itself is known, so no other one may be taken for it.
             return Source::of(live).filter(|source| source.script == script);
         }
-        let claims: Vec<&Claim> = situation
+        let claims: BTreeSet<&Claim> = situation
             .evidence
             .tags
             .iter()
