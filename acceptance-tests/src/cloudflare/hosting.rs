@@ -2,8 +2,10 @@
 //! which objects have stored data. Knows no HTTP.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
@@ -25,7 +27,7 @@ pub(super) struct Hosting {
     deployed: Mutex<Deployed>,
 }
 
-/// The state that the runtime serves now.
+/// The state that the runtime has served last.
 #[derive(Default)]
 struct Deployed {
     serving: u64,
@@ -81,6 +83,7 @@ impl Hosting {
             })?;
         let mut exports = Exports {
             handlers: probed.default_handlers,
+            alarms: probed.alarms,
             ..Exports::default()
         };
         for export in probed.exports {
@@ -100,18 +103,30 @@ impl Hosting {
         Ok(Code::new(main, modules, exports))
     }
 
-    /// Serves the account as `current` gives it, at least as new as `wanted`. Changes that wait for one another are
-    /// served together.
-    pub(super) async fn serve(
-        &self,
-        wanted: u64,
-        current: impl Fn() -> std::sync::Arc<Account>,
-    ) -> Result<(), RuntimeError> {
-        let mut deployed = self.deployed.lock().await;
-        if deployed.serving >= wanted {
-            return Ok(());
+    /// Takes note that what is to be served has changed. Requests that come from now on see it; until one comes, only
+    /// Workers that may ring an alarm are started, because most changes of most accounts are followed by others.
+    pub(super) fn changed(&self, account: &Account) {
+        self.runtime.hold();
+        let rings = |(name, script): (&String, &Script)| {
+            script.code.exports.alarms && account.namespaces_of(name).next().is_some()
+        };
+        if account.scripts.iter().any(rings) {
+            self.runtime.demand();
         }
+    }
+
+    /// Returns when somebody wants to be served.
+    pub(super) async fn demanded(&self) {
+        self.runtime.demanded().await;
+    }
+
+    /// Serves the account as `current` gives it.
+    pub(super) async fn serve(&self, current: impl Fn() -> Arc<Account>) {
+        let mut deployed = self.deployed.lock().await;
         let account = current();
+        if deployed.serving >= account.serving {
+            return self.runtime.resume();
+        }
         let namespaces: BTreeSet<String> =
             account.namespaces.iter().map(|ns| ns.id.clone()).collect();
         let dropped: Vec<String> = deployed
@@ -124,11 +139,35 @@ impl Hosting {
             .iter()
             .map(|(name, script)| served(&account, name, script))
             .collect();
-        self.runtime.deploy(workers, &dropped).await?;
-        *deployed = Deployed {
-            serving: account.serving,
-            namespaces,
-        };
+        match self.runtime.deploy(workers, &dropped).await {
+            Ok(()) => {
+                *deployed = Deployed {
+                    serving: account.serving,
+                    namespaces,
+                };
+            }
+            Err(error) => {
+                // Every upload has been run before, so this is a fault of local Cloudflare. Old code must not hide it.
+                let reason = format!("The local runtime failed: {error}");
+                log::error!("{reason}");
+                self.runtime.fail(&reason).await;
+            }
+        }
+    }
+
+    /// Removes the data of namespaces that were deleted when nobody served the account any more.
+    pub(super) fn forget_deleted(&self, account: &Account) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.disk)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let is_namespace = |name: &str| name.len() == 32 && hex::decode(name).is_ok();
+            let deleted = name
+                .to_str()
+                .is_some_and(|name| is_namespace(name) && account.namespace_by_id(name).is_none());
+            if deleted {
+                std::fs::remove_dir_all(entry.path())?;
+            }
+        }
         Ok(())
     }
 

@@ -153,6 +153,33 @@ impl Runtime {
             .map_err(|error| failed("finish a deploy")(io::Error::other(error)))?
     }
 
+    /// Makes requests wait until the next deploy or [`Runtime::resume`]. What is served goes on running meanwhile.
+    pub fn hold(&self) {
+        self.inner.gate.hold();
+    }
+
+    /// Lets requests through again to what is served.
+    pub fn resume(&self) {
+        self.inner.gate.resume();
+    }
+
+    /// Returns when a request waits, or would be cut off, or [`Runtime::demand`] was called.
+    pub async fn demanded(&self) {
+        self.inner.gate.demanded().await;
+    }
+
+    /// Asks for what a request that waits asks for.
+    pub fn demand(&self) {
+        self.inner.gate.demand();
+    }
+
+    /// Answers every request with this text until the next deploy, because nothing can be served.
+    pub async fn fail(&self, reason: &str) {
+        let _served = self.inner.served.lock().await;
+        self.inner.gate.close().await;
+        self.inner.gate.lead_nowhere(reason);
+    }
+
     /// Finishes requests in progress and ends the process.
     pub async fn stop(self) {
         let mut served = self.inner.served.lock().await;

@@ -89,6 +89,8 @@ pub struct Probed {
     pub exports: Vec<Export>,
     /// The handlers of the default export, such as `fetch`.
     pub default_handlers: Vec<String>,
+    /// Whether a class handles alarms, which ring without a request.
+    pub alarms: bool,
 }
 
 /// One named export.
