@@ -13,6 +13,7 @@ use super::bindings::{Binding, Target};
 use super::failure::ApiFailure;
 use super::faults::{Bucket, Fault};
 use super::server::Cloud;
+use super::stores::UnknownStores;
 
 /// Something that another tool, or the dashboard, does to the account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,6 +124,11 @@ pub enum Action {
         /// The reading.
         names: NamespaceNames,
     },
+    /// Decides what a binding to a KV namespace, database, bucket or queue does that is not there.
+    SetUnknownStores {
+        /// The reading.
+        unknown: UnknownStores,
+    },
     /// Registers or removes the account's workers.dev subdomain.
     SetSubdomain {
         /// The subdomain.
@@ -197,6 +203,7 @@ impl Action {
             Self::DeleteWorker { script } => account.delete_worker(&script, true)?,
             Self::SetPlan { plan } => account.plan = plan,
             Self::SetNamespaceNames { names } => account.names = names,
+            Self::SetUnknownStores { unknown } => account.stores.unknown = unknown,
             Self::SetSubdomain { subdomain } => account.subdomain = subdomain,
         }
         Ok(())

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use axum::body::Bytes;
+use axum::http::{Request, Response};
 use tokio::sync::Mutex;
 
 use super::account::Account;
@@ -12,9 +14,10 @@ use super::bindings::{Binding, Target};
 use super::failure::ApiFailure;
 use super::runtime::{
     ExportKind, ModuleFile, ProbeFailureKind, Runtime, RuntimeError, RuntimeOptions, ServedBinding,
-    ServedNamespace, ServedWorker,
+    ServedConsumer, ServedNamespace, ServedStores, ServedWorker, Store,
 };
 use super::script::{Code, Exports, Script, Settings};
+use super::stores::store_of;
 
 /// What Cloudflare assumes for an upload without a compatibility date.
 const OLDEST_DATE: &str = "2021-11-02";
@@ -30,6 +33,7 @@ pub(super) struct Hosting {
 struct Deployed {
     serving: u64,
     namespaces: BTreeSet<String>,
+    stores: BTreeSet<Store>,
 }
 
 impl Hosting {
@@ -124,10 +128,19 @@ impl Hosting {
             .iter()
             .map(|(name, script)| served(&account, name, script))
             .collect();
-        self.runtime.deploy(workers, &dropped).await?;
+        let kept = account.stores.all();
+        let stores = ServedStores {
+            dropped: deployed.stores.difference(&kept).cloned().collect(),
+            consumers: consumers(&account),
+            kept: kept.clone(),
+        };
+        self.runtime
+            .deploy_with_stores(workers, stores, &dropped)
+            .await?;
         *deployed = Deployed {
             serving: account.serving,
             namespaces,
+            stores: kept,
         };
         Ok(())
     }
@@ -137,6 +150,17 @@ impl Hosting {
         let folder = self.disk.join(namespace);
         let listing = tokio::task::spawn_blocking(move || stored_objects(&folder));
         listing.await.unwrap_or_default()
+    }
+
+    /// Asks a store what a binding to it would ask.
+    pub(super) async fn ask(
+        &self,
+        store: &Store,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, ApiFailure> {
+        self.runtime.ask(store, request).await.map_err(|error| {
+            ApiFailure::new(500, 10013, format!("The local runtime failed: {error}"))
+        })
     }
 
     pub(super) async fn stop(self) {
@@ -158,6 +182,21 @@ fn stored_objects(folder: &Path) -> Vec<(String, bool)> {
         .collect();
     objects.sort();
     objects
+}
+
+fn consumers(account: &Account) -> Vec<ServedConsumer> {
+    let queues = account.stores.queues.iter();
+    queues
+        .filter_map(|queue| {
+            let consumer = queue.consumer.as_ref()?;
+            Some(ServedConsumer {
+                queue: queue.name.clone(),
+                worker: account.name_of(&consumer.worker)?.into(),
+                dead_letter_queue: consumer.dead_letter_queue.clone(),
+                delivery: consumer.delivery.clone(),
+            })
+        })
+        .collect()
 }
 
 fn served(account: &Account, name: &str, script: &Script) -> ServedWorker {
@@ -211,6 +250,9 @@ fn served_binding(account: &Account, binding: &Binding) -> Option<ServedBinding>
             worker: account.name_of(tag)?.into(),
             entrypoint: binding.text("entrypoint").map(str::to_owned),
         }),
-        _ => None,
+        _ => Some(ServedBinding::Store {
+            name,
+            store: store_of(binding)?,
+        }),
     }
 }

@@ -201,6 +201,9 @@ pub fn apply_upload(account: &mut Account, upload: Upload, now: &str) -> Result<
     }
     migrations.apply(&mut next, name, &code.exports)?;
     check_exports(&next, name, &code.exports)?;
+    if let Some(before) = before {
+        next.stores.check_handlers(&before.tag, &code.exports)?;
+    }
 
     // A Worker may bind itself as a service in its first upload, so it is there before its bindings are resolved.
     let tag = before.map_or_else(|| next.issue_id(), |script| script.tag.clone());
@@ -239,6 +242,7 @@ pub fn apply_upload(account: &mut Account, upload: Upload, now: &str) -> Result<
             strict: upload.strict,
         };
         let resolved = bindings::resolve(&next, name, old_bindings, drafts, &inheritance)?;
+        next.bind_stores(&resolved, now)?;
         next.scripts.get_mut(name).expect("inserted above").bindings = resolved;
     }
     next.serving += 1;

@@ -118,7 +118,7 @@ pub(super) async fn get(port: u16) -> io::Result<Bytes> {
         .map_err(io::Error::other)
 }
 
-fn client() -> Client<HttpConnector, Body> {
+pub(super) fn client() -> Client<HttpConnector, Body> {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     Client::builder(TokioExecutor::new()).build(connector)
