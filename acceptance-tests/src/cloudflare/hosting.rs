@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::body::Bytes;
+use axum::http::{Request, Response};
 use tokio::sync::Mutex;
 
 use super::account::Account;
@@ -15,9 +17,10 @@ use super::bindings::{Binding, Target};
 use super::failure::ApiFailure;
 use super::runtime::{
     ExportKind, ModuleFile, ProbeFailureKind, Runtime, RuntimeError, RuntimeOptions, ServedBinding,
-    ServedNamespace, ServedWorker,
+    ServedConsumer, ServedNamespace, ServedStores, ServedWorker, Store,
 };
 use super::script::{Code, Entry, Exports, Script, Settings};
+use super::stores::store_of;
 
 /// What Cloudflare assumes for an upload without a compatibility date.
 const OLDEST_DATE: &str = "2021-11-02";
@@ -33,6 +36,7 @@ pub(super) struct Hosting {
 struct Deployed {
     serving: u64,
     namespaces: BTreeSet<String>,
+    stores: BTreeSet<Store>,
 }
 
 impl Hosting {
@@ -143,11 +147,19 @@ impl Hosting {
             .iter()
             .map(|(name, script)| served(&account, name, script))
             .collect();
-        match self.runtime.deploy(workers, &dropped).await {
+        let kept = account.stores.all();
+        let stores = ServedStores {
+            dropped: deployed.stores.difference(&kept).cloned().collect(),
+            consumers: consumers(&account),
+            kept: kept.clone(),
+        };
+        let deploy = self.runtime.deploy_with_stores(workers, stores, &dropped);
+        match deploy.await {
             Ok(()) => {
                 *deployed = Deployed {
                     serving: account.serving,
                     namespaces,
+                    stores: kept,
                 };
             }
             Err(error) => {
@@ -182,6 +194,17 @@ impl Hosting {
         listing.await.unwrap_or_default()
     }
 
+    /// Asks a store what a binding to it would ask.
+    pub(super) async fn ask(
+        &self,
+        store: &Store,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, ApiFailure> {
+        self.runtime.ask(store, request).await.map_err(|error| {
+            ApiFailure::new(500, 10013, format!("The local runtime failed: {error}"))
+        })
+    }
+
     pub(super) async fn stop(self) {
         self.runtime.stop().await;
     }
@@ -201,6 +224,21 @@ fn stored_objects(folder: &Path) -> Vec<(String, bool)> {
         .collect();
     objects.sort();
     objects
+}
+
+fn consumers(account: &Account) -> Vec<ServedConsumer> {
+    let queues = account.stores.queues.iter();
+    queues
+        .filter_map(|queue| {
+            let consumer = queue.consumer.as_ref()?;
+            Some(ServedConsumer {
+                queue: queue.name.clone(),
+                worker: account.name_of(&consumer.worker)?.into(),
+                dead_letter_queue: consumer.dead_letter_queue.clone(),
+                delivery: consumer.delivery.clone(),
+            })
+        })
+        .collect()
 }
 
 fn served(account: &Account, name: &str, script: &Script) -> ServedWorker {
@@ -254,6 +292,9 @@ fn served_binding(account: &Account, binding: &Binding) -> Option<ServedBinding>
             worker: account.name_of(tag)?.into(),
             entrypoint: binding.text("entrypoint").map(str::to_owned),
         }),
-        _ => None,
+        _ => Some(ServedBinding::Store {
+            name,
+            store: store_of(binding)?,
+        }),
     }
 }

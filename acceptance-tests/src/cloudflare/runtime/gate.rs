@@ -119,6 +119,16 @@ impl Gate {
         self.demand.notify_one();
     }
 
+    /// Returns when the gate is open, as it is for a request.
+    pub(super) async fn ready(&self) {
+        let mut backend = self.backend.subscribe();
+        if backend.borrow().is_none() {
+            self.demand.notify_one();
+        }
+        // The sender lives as long as `self`.
+        let _ = backend.wait_for(Option::is_some).await;
+    }
+
     /// Makes new requests wait and returns when those in progress are done, or have had their time.
     pub(super) async fn close(&self) {
         self.hold();
@@ -173,7 +183,7 @@ pub(super) async fn get(port: u16) -> io::Result<Bytes> {
         .map_err(io::Error::other)
 }
 
-fn client() -> Client<HttpConnector, Body> {
+pub(super) fn client() -> Client<HttpConnector, Body> {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     Client::builder(TokioExecutor::new()).build(connector)
