@@ -105,6 +105,9 @@ pub struct Exports {
     pub entrypoints: Vec<(String, Vec<String>)>,
     /// Handlers of the default export.
     pub handlers: Vec<String>,
+    /// Whether a class handles alarms.
+    #[serde(default)]
+    pub alarms: bool,
 }
 
 impl Code {
