@@ -396,6 +396,9 @@ pub fn check_deployable(
     version: &Version,
 ) -> Result<(), ApiFailure> {
     check_exports(account, name, &version.code.exports)?;
+    account
+        .stores
+        .check_handlers(&script.tag, &version.code.exports)?;
     if version.migrations != script.migrations {
         // The rule is documented; code and text of the refusal are not.
         return Err(ApiFailure::refused(
