@@ -400,6 +400,13 @@ impl Draft {
             .flatten()
     }
 
+    /// The class of the uploading Worker itself that the binding names.
+    pub fn local_class(&self, script: &str) -> Option<&str> {
+        let host = self.members.get("script_name").and_then(Value::as_str);
+        let here = host.is_none_or(|host| host.is_empty() || host == script);
+        self.class().filter(|_| here)
+    }
+
     /// The namespace that a Durable Object binding gives by id alone.
     pub fn namespace_id(&self) -> Option<&str> {
         (self.kind == "durable_object_namespace" && self.class().is_none())

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::bindings::Binding;
+use super::exports::Lifecycle;
 use super::runtime::ModuleFile;
 
 /// A deployed Worker.
@@ -29,6 +30,9 @@ pub struct Script {
     pub bindings: Vec<Binding>,
     /// The tag of the last migration, the optimistic lock of the next one.
     pub migration_tag: Option<String>,
+    /// What declared classes have left behind.
+    #[serde(default)]
+    pub exports: Lifecycle,
     /// Whether the Worker answers on workers.dev.
     pub subdomain: ScriptSubdomain,
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::account::{Account, Plan, check_script_name};
 use super::bindings::{self, Binding, Draft, Inheritance, Target};
 use super::clock;
+use super::exports::{self, Container, Declared, Deploy, Lifecycle};
 use super::failure::ApiFailure;
 use super::migrations::{Migrations, check_exports};
 use super::script::{Code, STORED_SETTINGS, Script, ScriptSubdomain, Settings};
@@ -18,6 +19,8 @@ pub struct Metadata {
     /// The part that is started.
     pub main_module: Option<String>,
     migrations: Option<Migrations>,
+    exports: Option<Declared>,
+    containers: Vec<Container>,
     bindings: Option<Vec<Draft>>,
     keep: BTreeSet<String>,
     fields: Map<String, Value>,
@@ -30,11 +33,7 @@ impl Metadata {
             .as_object()
             .ok_or_else(|| ApiFailure::invalid("metadata must be a JSON object"))?;
         let get = |name: &str| fields.get(name).filter(|value| !value.is_null());
-        for (name, what) in [
-            ("body_part", "Service Worker syntax"),
-            ("exports", "exports"),
-            ("assets", "assets"),
-        ] {
+        for (name, what) in [("body_part", "Service Worker syntax"), ("assets", "assets")] {
             if get(name).is_some() {
                 return Err(ApiFailure::invalid(format!(
                     "{what}: not available on local Cloudflare"
@@ -71,11 +70,16 @@ impl Metadata {
                 "Invalid compatibility date: \"{date}\""
             )));
         }
+        let migrations = Migrations::parse(fields.get("migrations").unwrap_or(&Value::Null))?;
+        let exports = get("exports").map(Declared::parse).transpose()?;
+        exports::check_exclusive(exports.as_ref(), migrations.as_ref())?;
         Ok(Self {
             main_module: get("main_module")
                 .and_then(Value::as_str)
                 .map(str::to_owned),
-            migrations: Migrations::parse(fields.get("migrations").unwrap_or(&Value::Null))?,
+            migrations,
+            exports,
+            containers: get("containers").map_or(Ok(Vec::new()), exports::parse_containers)?,
             bindings: get("bindings").map(bindings::parse).transpose()?,
             keep: strings(get("keep_bindings")).into_iter().collect(),
             fields: fields.clone(),
@@ -190,6 +194,8 @@ pub fn apply_upload(account: &mut Account, upload: Upload, now: &str) -> Result<
         (None, None) => return Err(ApiFailure::no_worker()),
     };
 
+    let lifecycle = before.map_or_else(Lifecycle::default, |script| script.exports.clone());
+    lifecycle.check_migrations(upload.metadata.migrations.as_ref())?;
     let mut migration_tag = before.and_then(|script| script.migration_tag.clone());
     let empty = Migrations::default();
     let migrations = upload.metadata.migrations.as_ref().unwrap_or(&empty);
@@ -198,8 +204,15 @@ pub fn apply_upload(account: &mut Account, upload: Upload, now: &str) -> Result<
         if let Some(tag) = &migrations.new_tag {
             migration_tag = Some(tag.clone()).filter(|tag| !tag.is_empty());
         }
+        migrations.apply(&mut next, name, &code.exports)?;
     }
-    migrations.apply(&mut next, name, &code.exports)?;
+    let deploy = Deploy {
+        declared: upload.metadata.exports.as_ref(),
+        containers: &upload.metadata.containers,
+        code: &code.exports,
+        keeps: upload.code.is_none(),
+    };
+    let lifecycle = lifecycle.deploy(&mut next, name, deploy)?;
     check_exports(&next, name, &code.exports)?;
 
     // A Worker may bind itself as a service in its first upload, so it is there before its bindings are resolved.
@@ -224,6 +237,7 @@ pub fn apply_upload(account: &mut Account, upload: Upload, now: &str) -> Result<
             settings: upload.metadata.settings(base),
             bindings: old_bindings.to_vec(),
             migration_tag,
+            exports: lifecycle.clone(),
             subdomain: before.map_or(ScriptSubdomain::default(), |script| script.subdomain),
         },
     );
@@ -232,7 +246,8 @@ pub fn apply_upload(account: &mut Account, upload: Upload, now: &str) -> Result<
         Some(drafts) => Some(drafts.clone()),
         None => upload.code.is_some().then(Vec::new),
     };
-    check_deleted(account, name, migrations, drafts.as_deref(), old_bindings)?;
+    let deleted = migrations.deleted().chain(lifecycle.deleted());
+    check_deleted(account, name, deleted, drafts.as_deref(), old_bindings)?;
     if let Some(drafts) = drafts {
         let inheritance = Inheritance {
             keep: upload.metadata.keep.clone(),
@@ -248,14 +263,14 @@ pub fn apply_upload(account: &mut Account, upload: Upload, now: &str) -> Result<
 
 /// A class is deleted only when nothing binds it: not this upload, nor this Worker's binding of the same name with
 /// another class, nor another Worker. 10061.
-fn check_deleted(
+fn check_deleted<'a>(
     account: &Account,
     script: &str,
-    migrations: &Migrations,
+    deleted: impl Iterator<Item = &'a str>,
     drafts: Option<&[Draft]>,
     before: &[Binding],
 ) -> Result<(), ApiFailure> {
-    for class in migrations.deleted() {
+    for class in deleted {
         let Some(namespace) = account.namespace(script, class) else {
             continue;
         };

@@ -56,12 +56,14 @@ pub(super) fn shown(name: &str, script: &Script) -> Map<String, Value> {
         "observability",
         "placement",
         "tail_consumers",
-        "exports",
     ] {
         let value = script.settings.get(field);
         if !value.is_null() || field == "tail_consumers" {
             fields.insert(field.into(), value);
         }
+    }
+    if let Some(exports) = script.exports.shown() {
+        fields.insert("exports".into(), exports);
     }
     fields
 }
@@ -143,6 +145,9 @@ async fn upload(api: &Api, name: &str) -> Answer {
             let script = &account.scripts[name];
             let mut fields = shown(name, script);
             fields.insert("deployment_id".into(), json!(script.deployment_id));
+            if let Some(report) = script.exports.report() {
+                fields.insert("exports_reconciliation".into(), json!(report));
+            }
             Ok(fields)
         })
         .await?;
