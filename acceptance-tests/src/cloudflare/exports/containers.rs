@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::entry::{Declared, Entry, Live, Storage};
@@ -10,7 +11,7 @@ use super::report::{Finding, Scenario};
 use crate::cloudflare::failure::{ApiFailure, json_kind};
 
 /// One of `metadata.containers`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
     name: Option<String>,
     class: Option<String>,

@@ -144,14 +144,6 @@ impl Declared {
             .any(|entry| !matches!(entry, Entry::Other(_)))
     }
 
-    /// The map without its tombstones, as it is kept and read back.
-    #[must_use]
-    pub fn without_tombstones(&self) -> Self {
-        let lasting = |entry: &Entry| matches!(entry, Entry::Live(_) | Entry::Other(_));
-        let entries = self.0.iter().filter(|(_, entry)| lasting(entry));
-        Self(entries.map(|(n, e)| (n.clone(), e.clone())).collect())
-    }
-
     /// The live entries as the API shows them; `None` if there are none.
     pub fn shown(&self) -> Option<Value> {
         let entries: Map<String, Value> = self

@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use containers::{Container, parse as parse_containers};
+pub use containers::Container;
+use containers::parse as parse_containers;
 pub use entry::{Declared, Entry, Live, Storage};
 pub use reconcile::reconcile;
 pub use report::{Finding, Reconciliation, Scenario};
@@ -26,13 +27,46 @@ use super::failure::ApiFailure;
 use super::migrations::Migrations;
 use super::script::Exports;
 
+/// What one request declares.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Declaration {
+    /// `exports`; absent if the request has none.
+    pub exports: Option<Declared>,
+    /// `containers`.
+    pub containers: Vec<Container>,
+}
+
+impl Declaration {
+    /// Reads `exports` and `containers` of a request.
+    pub fn parse(exports: Option<&Value>, containers: Option<&Value>) -> Result<Self, ApiFailure> {
+        Ok(Self {
+            exports: exports.map(Declared::parse).transpose()?,
+            containers: containers.map_or(Ok(Vec::new()), parse_containers)?,
+        })
+    }
+
+    /// Whether it has anything to reconcile.
+    pub fn has_classes(&self) -> bool {
+        self.exports.as_ref().is_some_and(Declared::has_classes)
+    }
+
+    /// The live entries as the API shows them; `None` if there are none.
+    pub fn shown(&self) -> Option<Value> {
+        self.exports.as_ref().and_then(Declared::shown)
+    }
+
+    fn live(&self, class: &str) -> Option<&Live> {
+        self.exports.as_ref()?.live(class)
+    }
+}
+
 /// What the deploys of a Worker have left behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifecycle {
     /// Whether a deploy has declared classes. There is no way back to `migrations` then.
     used: bool,
-    /// What the last deploy has declared, without tombstones.
-    declared: Declared,
+    /// What the last deploy has declared.
+    declaration: Declaration,
     /// The Workers from which namespaces have come, by the ids of the namespaces.
     received: BTreeMap<String, String>,
     /// What the last deploy did, if it declared classes.
@@ -42,35 +76,34 @@ pub struct Lifecycle {
 /// The part of a deploy that concerns this way.
 #[derive(Clone, Copy, Debug)]
 pub struct Deploy<'a> {
-    /// The map; absent if the request has none.
-    pub declared: Option<&'a Declared>,
-    /// `containers` of the request.
-    pub containers: &'a [Container],
+    /// What is declared.
+    pub declaration: &'a Declaration,
     /// What the code exports.
     pub code: &'a Exports,
-    /// Whether what the request leaves out is as it was. Otherwise a map that is left out is an empty one.
+    /// Whether the code may be another one than before.
+    pub recoded: bool,
+    /// Whether what is not declared is as it was. Otherwise a map that is left out is an empty one.
     pub keeps: bool,
 }
 
 impl Lifecycle {
-    /// That of a Worker whose map is known and nothing else.
-    pub fn declaring(declared: &Declared) -> Self {
+    /// That of a Worker whose declaration is known and nothing else.
+    pub fn declaring(declaration: Declaration) -> Self {
         Self {
-            used: declared.has_classes(),
-            declared: declared.without_tombstones(),
+            used: declaration.has_classes(),
+            declaration,
             ..Self::default()
         }
     }
 
-    /// What the last deploy has declared, without tombstones. A request that replaces nothing but code is reconciled
-    /// with this again.
-    pub fn declared(&self) -> &Declared {
-        &self.declared
+    /// What the last deploy has declared.
+    pub fn declaration(&self) -> &Declaration {
+        &self.declaration
     }
 
     /// The live entries as the API shows them; `None` if there are none.
     pub fn shown(&self) -> Option<Value> {
-        self.declared.shown()
+        self.declaration.shown()
     }
 
     /// `exports_reconciliation`, where the last deploy has one.
@@ -90,7 +123,7 @@ impl Lifecycle {
     }
 
     fn live(&self, class: &str) -> Option<&Live> {
-        self.declared.live(class)
+        self.declaration.live(class)
     }
 
     fn received_from(&self, namespace: &str) -> Option<&str> {
@@ -113,6 +146,19 @@ impl Lifecycle {
         Ok(())
     }
 
+    /// What a request declares, or else what is declared by now.
+    pub fn or_kept<'a>(&'a self, declaration: &'a Declaration) -> &'a Declaration {
+        match declaration.exports {
+            Some(_) => declaration,
+            None => &self.declaration,
+        }
+    }
+
+    /// Whether a deploy of a declaration has classes to reconcile.
+    pub fn reconciles(&self, declaration: &Declaration) -> bool {
+        self.used || declaration.has_classes()
+    }
+
     /// What is left behind by one more deploy, which changes the namespaces of the account. On an error the account is
     /// not usable any more; callers work on a copy.
     pub fn deploy(
@@ -121,42 +167,45 @@ impl Lifecycle {
         script: &str,
         deploy: Deploy<'_>,
     ) -> Result<Self, ApiFailure> {
-        let empty = Declared::default();
-        let mut after = self.clone();
-        after.report = None;
-        let declared = match deploy.declared {
-            Some(declared) => declared,
-            None if deploy.keeps => return Ok(after),
-            None => &empty,
+        let declaration = if deploy.keeps {
+            self.or_kept(deploy.declaration)
+        } else {
+            deploy.declaration
         };
-        after.declared = declared.without_tombstones();
-        if self.used || declared.has_classes() {
+        let mut after = Self {
+            declaration: declaration.clone(),
+            report: None,
+            ..self.clone()
+        };
+        let says = deploy.declaration.exports.is_some();
+        if self.reconciles(declaration) && (says || deploy.recoded) {
+            let empty = Declared::default();
             let report = reconcile(
                 account,
                 script,
                 self,
-                declared,
-                deploy.containers,
+                declaration.exports.as_ref().unwrap_or(&empty),
+                &declaration.containers,
                 deploy.code,
             )?;
             after.used = true;
-            after.report = declared.has_classes().then_some(report);
+            after.report = deploy.declaration.has_classes().then_some(report);
         }
-        after.received.retain(|id, _| {
-            account
-                .namespace_by_id(id)
-                .is_some_and(|ns| ns.script == script)
-        });
+        let here = |id: &String| {
+            let namespace = account.namespace_by_id(id);
+            namespace.is_some_and(|namespace| namespace.script == script)
+        };
+        after.received.retain(|id, _| here(id));
         Ok(after)
     }
 }
 
 /// One request uses one of the two ways. Entrypoints and workflows are no classes and go with both.
 pub fn check_exclusive(
-    declared: Option<&Declared>,
+    declaration: &Declaration,
     migrations: Option<&Migrations>,
 ) -> Result<(), ApiFailure> {
-    if declared.is_some_and(Declared::has_classes) && migrations.is_some() {
+    if declaration.has_classes() && migrations.is_some() {
         // Code and text of this refusal are not published.
         return Err(ApiFailure::invalid(
             "`exports` and `migrations` cannot be used in the same upload.",
@@ -170,10 +219,10 @@ pub fn check_exclusive(
 pub fn check_staged(
     account: &Account,
     script: &str,
-    declared: Option<&Declared>,
+    declaration: &Declaration,
     drafts: &[Draft],
 ) -> Result<(), ApiFailure> {
-    let Some(declared) = declared else {
+    let Some(declared) = &declaration.exports else {
         return Ok(());
     };
     let faults: Vec<Finding> = declared
@@ -191,7 +240,7 @@ pub fn check_staged(
         return Err(report::refuse(&faults));
     }
     let unprovisioned = drafts.iter().find_map(|draft| {
-        let class = draft.local_class(script)?;
+        let class = draft.own_class(script)?;
         let staged = declared.live(class).is_some() && account.namespace(script, class).is_none();
         staged.then(|| (draft.name(), class))
     });
@@ -210,17 +259,15 @@ pub fn check_staged(
     }
 }
 
-/// Versions that share the traffic declare the same: 100405.
+/// Versions that share the traffic declare the same, and what is deployed by now: 100405.
 pub fn check_same<'a>(
-    versions: impl IntoIterator<Item = Option<&'a Declared>>,
+    deployed: &Declaration,
+    versions: impl ExactSizeIterator<Item = &'a Declaration>,
 ) -> Result<(), ApiFailure> {
-    let mut versions = versions
-        .into_iter()
-        .map(|declared| declared.cloned().unwrap_or_default());
-    let Some(first) = versions.next() else {
-        return Ok(());
-    };
-    if versions.all(|other| other == first) {
+    let map = |declaration: &Declaration| declaration.exports.clone().unwrap_or_default();
+    let shared = versions.len() > 1;
+    let (deployed, mut versions) = (map(deployed), versions.map(map));
+    if !shared || versions.all(|declared| declared == deployed) {
         return Ok(());
     }
     Err(ApiFailure::refused(

@@ -1,22 +1,18 @@
 //! The rules of declared classes, case by case: a history of deploys that pass, then one deploy and what it says.
 
 mod transfers;
+mod versions;
 
 use serde_json::{Value, json};
 
 use super::*;
 use crate::cloudflare::account::{NamespaceNames, Plan};
 use crate::cloudflare::runtime::ModuleFile;
-use crate::cloudflare::script::Code;
-use crate::cloudflare::upload::{Metadata, Upload, apply_upload};
+use crate::cloudflare::script::{Code, Entry as Part, Syntax};
+use crate::cloudflare::upload::{Metadata, Unmentioned, Upload, apply_upload};
 
-/// Uploads code that exports `classes`, in one word.
-fn upload(
-    account: &mut Account,
-    script: &str,
-    classes: &str,
-    metadata: Value,
-) -> Result<(), ApiFailure> {
+/// A request with code that exports `classes`, in one text.
+fn request(script: &str, classes: &str, metadata: Value) -> Result<Upload, ApiFailure> {
     let module = ModuleFile {
         name: "worker.js".into(),
         content_type: "application/javascript+module".into(),
@@ -26,13 +22,28 @@ fn upload(
         classes: classes.split_whitespace().map(str::to_owned).collect(),
         ..Exports::default()
     };
-    let upload = Upload {
+    let entry = Part {
+        part: "worker.js".into(),
+        syntax: Syntax::Modules,
+    };
+    Ok(Upload {
         script: script.into(),
         metadata: Metadata::parse(&metadata)?,
-        code: Some(Code::new("worker.js".into(), vec![module], exports)),
+        code: Some(Code::new(entry, vec![module], exports, 1)),
+        unmentioned: Unmentioned::Reset,
         strict: false,
-    };
-    apply_upload(account, upload, "now")
+        source: "api".into(),
+    })
+}
+
+/// Uploads code that exports `classes`, in one text.
+fn upload(
+    account: &mut Account,
+    script: &str,
+    classes: &str,
+    metadata: Value,
+) -> Result<(), ApiFailure> {
+    apply_upload(account, request(script, classes, metadata)?, "now")
 }
 
 fn live() -> Value {
@@ -557,12 +568,9 @@ fn bindings_obey_the_same_rules_as_with_migrations() {
 fn settings_change_the_map_and_leave_it_alone_when_they_do_not_mention_it() {
     let mut account = base();
     let patch = |account: &mut Account, metadata: Value| {
-        let upload = Upload {
-            script: "w".into(),
-            metadata: Metadata::parse(&metadata)?,
-            code: None,
-            strict: false,
-        };
+        let mut upload = request("w", "", metadata)?;
+        upload.code = None;
+        upload.unmentioned = Unmentioned::Stay;
         apply_upload(account, upload, "now")
     };
     patch(&mut account, json!({"tags": ["t"]})).expect("nothing is said of classes");
@@ -649,43 +657,16 @@ fn containers_and_classes_refer_to_each_other() {
 }
 
 #[test]
-fn a_version_that_waits_binds_only_classes_that_have_a_namespace() {
-    let account = base();
-    let staged = |exports: Value, bindings: Value| {
-        let declared = Declared::parse(&exports).expect("the types are right");
-        let drafts = crate::cloudflare::bindings::parse(&bindings).expect("the bindings are right");
-        check_staged(&account, "w", Some(&declared), &drafts)
+fn code_alone_is_reconciled_with_what_was_declared_before() {
+    let mut account = base();
+    let recode = |account: &mut Account, classes: &str| {
+        let mut upload = request("w", classes, json!({})).expect("the metadata is right");
+        upload.unmentioned = Unmentioned::Stay;
+        let result = apply_upload(account, upload, "now");
+        told(account, "w", result)
     };
-    let exports = json!({"A": live(), "B": live(), "C": live()});
-    staged(exports.clone(), json!([bound("A", "A", None)])).expect("A has a namespace");
-    staged(exports.clone(), json!([bound("F", "C", Some("c"))])).expect("it is not ours to judge");
-    let failure = staged(exports, json!([bound("C", "C", None)])).expect_err("C has none");
-    assert_eq!((failure.status, failure.errors[0].code), (403, 100_406));
-    assert!(
-        failure.errors[0].message.starts_with(
-            "Durable Object binding 'C' references class 'C', which is declared in `exports` but not yet provisioned."
-        ),
-        "{failure}"
-    );
-    let failure = staged(json!({"A": {"type": "durable-object"}}), json!([]));
-    assert_eq!(
-        failure.map_err(|failure| failure.errors[0].code),
-        Err(100_402)
-    );
-}
-
-#[test]
-fn versions_that_share_the_traffic_declare_the_same() {
-    let map = |value: Value| Declared::parse(&value).expect("the types are right");
-    let (one, same, other) = (
-        map(json!({"A": live()})),
-        map(json!({"A": live()})),
-        map(json!({"A": live(), "B": deleted()})),
-    );
-    check_same([Some(&one), Some(&same)]).expect("they are the same");
-    check_same([None, None]).expect("they are the same");
-    for versions in [[Some(&one), Some(&other)], [Some(&one), None]] {
-        let failure = check_same(versions).expect_err("they differ");
-        assert_eq!((failure.status, failure.errors[0].code), (400, 100_405));
-    }
+    assert_eq!(recode(&mut account, "A"), "!config_export_not_in_code:B");
+    assert_eq!(recode(&mut account, "A B C"), "no report");
+    let shown = account.scripts["w"].exports.shown();
+    assert_eq!(shown, Some(json!({"A": live(), "B": live()})));
 }
