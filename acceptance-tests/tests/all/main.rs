@@ -33,6 +33,7 @@ mod rename;
 mod runtime;
 mod tags;
 mod taking_over;
+mod transcripts;
 mod transfers;
 mod unknown;
 mod walks;
