@@ -200,6 +200,24 @@ impl Bench {
         answer.expect("the runtime answers")
     }
 
+    /// The result of a read below the account.
+    pub async fn api(&self, path: &str) -> Value {
+        let url = format!(
+            "{}/accounts/{}{path}",
+            self.local.api_url(),
+            self.local.account_id()
+        );
+        let request = reqwest::Client::new().get(url);
+        let response = request.bearer_auth(self.local.token()).send().await;
+        let body: Value = response
+            .expect("the API answers")
+            .json()
+            .await
+            .expect("JSON");
+        assert_eq!(body["success"], true, "{path}: {body}");
+        body["result"].clone()
+    }
+
     /// Which Worker implements which class, in order of creation.
     pub fn namespaces(&self) -> Vec<String> {
         let account = self.local.account();

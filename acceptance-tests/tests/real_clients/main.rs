@@ -4,3 +4,7 @@
 
 mod alchemy;
 mod bench;
+mod wrangler;
+mod wrangler_exports;
+mod wrangler_stores;
+mod wrangler_versions;
