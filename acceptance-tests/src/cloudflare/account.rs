@@ -21,6 +21,8 @@ pub struct Account {
     pub plan: Plan,
     /// What is uncertain about Cloudflare and can be had both ways.
     pub names: NamespaceNames,
+    /// What becomes of secrets that an upload does not mention.
+    pub secrets: Secrets,
     /// Workers by name.
     pub scripts: BTreeMap<String, Script>,
     /// Namespaces in the order of their creation.
@@ -70,6 +72,18 @@ pub enum NamespaceNames {
     Follow,
 }
 
+/// What becomes of secrets that an upload does not mention, by `keep_bindings` or `inherit`. Measurements and what
+/// clients rely on disagree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Secrets {
+    /// They go, like all other bindings.
+    #[default]
+    Dropped,
+    /// They stay.
+    Kept,
+}
+
 impl Account {
     /// An empty account. `seed` makes the ids it hands out its own.
     pub fn new(id: impl Into<String>, seed: impl Into<String>) -> Self {
@@ -78,6 +92,7 @@ impl Account {
             subdomain: Some("local".into()),
             plan: Plan::default(),
             names: NamespaceNames::default(),
+            secrets: Secrets::default(),
             scripts: BTreeMap::new(),
             namespaces: Vec::new(),
             serving: 0,
@@ -103,6 +118,15 @@ impl Account {
         let mut id = hex::encode(&digest[..16]);
         id.replace_range(12..13, "4");
         id.replace_range(16..17, "a");
+        id
+    }
+
+    /// The next unused id with the hyphens of a UUID, as versions and deployments have it.
+    pub fn issue_uuid(&mut self) -> String {
+        let mut id = self.issue_id();
+        for place in [20, 16, 12, 8] {
+            id.insert(place, '-');
+        }
         id
     }
 

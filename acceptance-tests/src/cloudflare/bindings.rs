@@ -2,12 +2,14 @@
 //! A binding reaches a namespace or Worker by its immutable id, found once, at upload. Pure.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::account::{Account, Plan};
 use super::failure::ApiFailure;
+use super::versions::Version;
 
 /// A stored binding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,7 +62,15 @@ const WRITE_ONLY: [(&str, &str); 3] = [
     ("secret_key", "key_jwk"),
 ];
 
+/// The types whose values are never shown.
+pub const SECRETS: [&str; 2] = ["secret_text", "secret_key"];
+
 impl Binding {
+    /// Whether its value is never shown.
+    pub fn is_secret(&self) -> bool {
+        SECRETS.contains(&self.kind.as_str())
+    }
+
     /// A member that is a string.
     pub fn text(&self, member: &str) -> Option<&str> {
         self.members.get(member).and_then(Value::as_str)
@@ -211,11 +221,13 @@ fn parse_one(value: &Value) -> Result<Draft, ApiFailure> {
 
 /// What becomes of the bindings of the version before.
 #[derive(Clone, Debug, Default)]
-pub struct Inheritance {
+pub struct Inheritance<'a> {
     /// Types whose bindings stay when they are not mentioned.
     pub keep: BTreeSet<String>,
     /// Whether an `inherit` binding without a source is an error (10057) or left out.
     pub strict: bool,
+    /// The versions that an `inherit` binding may name.
+    pub versions: &'a [Arc<Version>],
 }
 
 /// The complete new set of a Worker. `account` already has the namespaces as they are after the upload.
@@ -224,7 +236,7 @@ pub fn resolve(
     script: &str,
     before: &[Binding],
     drafts: Vec<Draft>,
-    inheritance: &Inheritance,
+    inheritance: &Inheritance<'_>,
 ) -> Result<Vec<Binding>, ApiFailure> {
     let mentioned: BTreeSet<String> = drafts.iter().map(|draft| draft.name.clone()).collect();
     let (mut after, mut unresolved) = (Vec::new(), Vec::new());
@@ -235,6 +247,15 @@ pub fn resolve(
                 .get("old_name")
                 .and_then(Value::as_str)
                 .unwrap_or(&draft.name);
+            let version = draft.members.get("version_id").and_then(Value::as_str);
+            let before = match version.filter(|id| *id != "latest") {
+                None => before,
+                Some(id) => inheritance
+                    .versions
+                    .iter()
+                    .find(|version| version.id == id)
+                    .map_or(&[][..], |version| &version.bindings),
+            };
             match before.iter().find(|binding| binding.name == source) {
                 Some(binding) => after.push(inherited(account, binding, &draft.name)?),
                 None => unresolved.push(draft.name),
@@ -398,6 +419,13 @@ impl Draft {
         (self.kind == "durable_object_namespace")
             .then(|| self.members.get("class_name").and_then(Value::as_str))
             .flatten()
+    }
+
+    /// The class of the Worker itself that the binding names.
+    pub fn own_class(&self, script: &str) -> Option<&str> {
+        let host = self.members.get("script_name").and_then(Value::as_str);
+        self.class()
+            .filter(|_| host.is_none_or(|host| host.is_empty() || host == script))
     }
 
     /// The namespace that a Durable Object binding gives by id alone.

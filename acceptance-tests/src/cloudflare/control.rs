@@ -8,11 +8,13 @@ use axum::http::{Method, Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::account::{Account, NamespaceNames, Plan};
+use super::account::{Account, NamespaceNames, Plan, Secrets};
 use super::bindings::{Binding, Target};
+use super::clock;
 use super::failure::ApiFailure;
 use super::faults::{Bucket, Fault};
 use super::server::Cloud;
+use super::versions::record_edits;
 
 /// Something that another tool, or the dashboard, does to the account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,6 +125,11 @@ pub enum Action {
         /// The reading.
         names: NamespaceNames,
     },
+    /// Decides whether secrets survive uploads that do not mention them.
+    SetSecrets {
+        /// The reading.
+        secrets: Secrets,
+    },
     /// Registers or removes the account's workers.dev subdomain.
     SetSubdomain {
         /// The subdomain.
@@ -197,8 +204,10 @@ impl Action {
             Self::DeleteWorker { script } => account.delete_worker(&script, true)?,
             Self::SetPlan { plan } => account.plan = plan,
             Self::SetNamespaceNames { names } => account.names = names,
+            Self::SetSecrets { secrets } => account.secrets = secrets,
             Self::SetSubdomain { subdomain } => account.subdomain = subdomain,
         }
+        record_edits(account, &clock::now());
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use tokio::sync::Mutex;
 
@@ -14,7 +15,7 @@ use super::runtime::{
     ExportKind, ModuleFile, ProbeFailureKind, Runtime, RuntimeError, RuntimeOptions, ServedBinding,
     ServedNamespace, ServedWorker,
 };
-use super::script::{Code, Exports, Script, Settings};
+use super::script::{Code, Entry, Exports, Script, Settings};
 
 /// What Cloudflare assumes for an upload without a compatibility date.
 const OLDEST_DATE: &str = "2021-11-02";
@@ -53,20 +54,22 @@ impl Hosting {
     /// Runs an upload once; refuses what does not load (10021) or handles nothing (10068).
     pub(super) async fn probe(
         &self,
-        main: String,
+        entry: Entry,
         modules: Vec<ModuleFile>,
         settings: &Settings,
     ) -> Result<Code, ApiFailure> {
-        if !modules.iter().any(|module| module.name == main) {
+        let main = &entry.part;
+        if !modules.iter().any(|module| module.name == *main) {
             return Err(ApiFailure::invalid(format!("No such module \"{main}\".")));
         }
+        let started = Instant::now();
         let date = settings
             .compatibility_date
             .as_deref()
             .unwrap_or(OLDEST_DATE);
         let probed = self
             .runtime
-            .probe(&modules, &main, date, &settings.compatibility_flags)
+            .probe(&modules, main, date, &settings.compatibility_flags)
             .await
             .map_err(|failure| match failure.kind {
                 ProbeFailureKind::Startup | ProbeFailureKind::TimedOut => {
@@ -79,6 +82,7 @@ impl Hosting {
                     format!("The local runtime failed: {}", failure.text),
                 ),
             })?;
+        let startup_ms = started.elapsed().as_millis() as u64;
         let mut exports = Exports {
             handlers: probed.default_handlers,
             ..Exports::default()
@@ -97,7 +101,7 @@ impl Hosting {
                 ExportKind::Other => {}
             }
         }
-        Ok(Code::new(main, modules, exports))
+        Ok(Code::new(entry, modules, exports, startup_ms))
     }
 
     /// Serves the account as `current` gives it, at least as new as `wanted`. Changes that wait for one another are

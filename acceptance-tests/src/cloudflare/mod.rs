@@ -1,6 +1,6 @@
 //! Local Cloudflare: an API for one account, with the Workers runtime `workerd` behind it.
 //!
-//! The rules are pure and stand in `account`, `script`, `bindings`, `migrations` and `upload`; `api` puts HTTP in
+//! The rules are pure and stand in `account`, `script`, `versions`, `bindings`, `migrations` and `upload`; `api` puts HTTP in
 //! front of them, `hosting` the runtime behind them, `faults` makes them misbehave on purpose. Nothing in this folder
 //! knows the provider.
 
@@ -19,6 +19,7 @@ pub mod runtime;
 pub mod script;
 mod server;
 pub mod upload;
+pub mod versions;
 
 pub use calls::Call;
 pub use control::Action;

@@ -72,6 +72,15 @@ impl Api {
             })
     }
 
+    /// What has sent the request, as far as Cloudflare tells clients apart.
+    fn client(&self) -> &'static str {
+        let agent = self.headers.get("user-agent");
+        match agent.and_then(|value| value.to_str().ok()) {
+            Some(agent) if agent.starts_with("wrangler/") => "wrangler",
+            _ => "api",
+        }
+    }
+
     /// The JSON body.
     fn json(&self) -> Result<Value, ApiFailure> {
         let value: Value = serde_json::from_slice(&self.body)

@@ -7,26 +7,14 @@ use serde_json::{Map, Value, json};
 use super::{Answer, Api, form, ok, wrong_method};
 use crate::cloudflare::clock;
 use crate::cloudflare::failure::ApiFailure;
+use crate::cloudflare::runtime::ModuleFile;
 use crate::cloudflare::script::Script;
-use crate::cloudflare::upload::{Metadata, Upload, apply_upload, check_request};
+use crate::cloudflare::upload::{
+    Metadata, Unmentioned, Upload, apply_upload, check_request, check_size,
+};
 
 /// The fields that a Worker has in every answer.
 pub(super) fn shown(name: &str, script: &Script) -> Map<String, Value> {
-    let named_handlers: Vec<Value> = script
-        .code
-        .exports
-        .classes
-        .iter()
-        .map(|class| json!({"name": class, "handlers": ["class"]}))
-        .chain(
-            script
-                .code
-                .exports
-                .entrypoints
-                .iter()
-                .map(|(name, handlers)| json!({"name": name, "handlers": handlers})),
-        )
-        .collect();
     let tags = if script.settings.tags.is_empty() {
         Value::Null
     } else {
@@ -39,10 +27,10 @@ pub(super) fn shown(name: &str, script: &Script) -> Map<String, Value> {
         ("tags", tags),
         ("etag", json!(script.code.etag)),
         ("handlers", json!(script.code.exports.handlers)),
-        ("named_handlers", json!(named_handlers)),
+        ("named_handlers", script.code.named_handlers()),
         ("has_assets", json!(false)),
-        ("has_modules", json!(true)),
-        ("last_deployed_from", json!("api")),
+        ("has_modules", json!(!script.code.modules.is_empty())),
+        ("last_deployed_from", json!(last_deployed_from(script))),
         ("created_on", json!(script.created_on)),
         ("modified_on", json!(script.modified_on)),
     ] {
@@ -64,6 +52,13 @@ pub(super) fn shown(name: &str, script: &Script) -> Map<String, Value> {
         }
     }
     fields
+}
+
+fn last_deployed_from(script: &Script) -> &str {
+    script
+        .deployments
+        .first()
+        .map_or("api", |deployment| deployment.source.as_str())
 }
 
 pub(super) fn list(api: &Api) -> Answer {
@@ -119,45 +114,44 @@ async fn upload(api: &Api, name: &str) -> Answer {
     let form = form::read(api, "metadata").await?;
     let metadata = Metadata::parse(&form.metadata)?;
     check_request(&api.cloud.account(), name, &metadata)?;
-    let main = metadata
-        .main_module
-        .clone()
-        .ok_or_else(|| ApiFailure::invalid("metadata must have a valid `main_module` specified"))?;
-    let started = std::time::Instant::now();
-    let code = api
-        .cloud
-        .hosting
-        .probe(main, form.modules, &metadata.settings(Default::default()))
-        .await?;
-    let startup = started.elapsed().as_millis() as u64;
-    let upload = Upload {
-        script: name.into(),
-        metadata,
-        code: Some(code),
-        strict: api.query("bindings_inherit") == Some("strict"),
-    };
-    let mut fields = api
+    let upload = new_code(api, name, metadata, form.modules).await?;
+    let fields = api
         .cloud
         .change(|account| {
             apply_upload(account, upload, &clock::now())?;
             let script = &account.scripts[name];
             let mut fields = shown(name, script);
-            fields.insert("deployment_id".into(), json!(script.deployment_id));
+            fields.insert("deployment_id".into(), json!(script.deployment_id()));
+            fields.insert("startup_time_ms".into(), json!(script.code.startup_ms));
+            fields.insert("entry_point".into(), json!(script.code.main));
             Ok(fields)
         })
         .await?;
-    fields.insert("startup_time_ms".into(), json!(startup));
-    fields.insert(
-        "entry_point".into(),
-        json!(
-            api.cloud
-                .account()
-                .scripts
-                .get(name)
-                .map(|s| s.code.main.clone())
-        ),
-    );
     Ok(ok(fields.into()))
+}
+
+/// Runs the modules of a request once and makes an upload of it.
+pub(super) async fn new_code(
+    api: &Api,
+    name: &str,
+    metadata: Metadata,
+    modules: Vec<ModuleFile>,
+) -> Result<Upload, ApiFailure> {
+    let entry = metadata
+        .entry
+        .clone()
+        .ok_or_else(|| ApiFailure::invalid("metadata must have a valid `main_module` specified"))?;
+    check_size(&modules)?;
+    let settings = metadata.settings(Default::default());
+    let code = api.cloud.hosting.probe(entry, modules, &settings).await?;
+    Ok(Upload {
+        script: name.into(),
+        metadata,
+        code: Some(code),
+        unmentioned: Unmentioned::Reset,
+        strict: api.query("bindings_inherit") == Some("strict"),
+        source: api.client().into(),
+    })
 }
 
 /// The code of a Worker: one module by itself, several as a form.
@@ -188,7 +182,7 @@ fn find<'a>(api: &'a Api, name: &str) -> Result<&'a Script, ApiFailure> {
 }
 
 fn content_form(script: &Script) -> Response<Body> {
-    let boundary = format!("----{}", script.deployment_id);
+    let boundary = format!("----{}", script.deployment_id());
     let mut body = Vec::new();
     for module in script.code.modules.iter() {
         body.extend_from_slice(

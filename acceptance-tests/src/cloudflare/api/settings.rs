@@ -7,7 +7,7 @@ use crate::cloudflare::account::Account;
 use crate::cloudflare::clock;
 use crate::cloudflare::failure::ApiFailure;
 use crate::cloudflare::script::{SCRIPT_SETTINGS, STORED_SETTINGS};
-use crate::cloudflare::upload::{Metadata, Upload, apply_upload, check_request};
+use crate::cloudflare::upload::{Metadata, Unmentioned, Upload, apply_upload, check_request};
 
 pub(super) async fn of_version(api: &Api, name: &str) -> Answer {
     match api.method.as_str() {
@@ -55,6 +55,8 @@ async fn change(api: &Api, name: &str, settings: &Value) -> Result<(), ApiFailur
         script: name.into(),
         metadata,
         code: None,
+        unmentioned: Unmentioned::Stay,
+        source: api.client().into(),
         strict: api.query("bindings_inherit") == Some("strict"),
     };
     api.cloud
@@ -95,6 +97,11 @@ fn shown(account: &Account, name: &str) -> Result<Value, ApiFailure> {
     for field in plain.into_iter().chain(STORED_SETTINGS) {
         fields.insert(field.into(), script.settings.get(field));
     }
+    let version = script.served_version();
+    fields.insert(
+        "annotations".into(),
+        json!(version.map(|version| &version.annotations)),
+    );
     // Only on Workers that another tool deployed this way; uploads with it are refused here.
     let exports = script.settings.get("exports");
     if !exports.is_null() {
