@@ -126,6 +126,8 @@ impl Hosting {
         let workers = account
             .scripts
             .iter()
+            // A Worker that was made without code answers nothing yet.
+            .filter(|(_, script)| !script.code.modules.is_empty())
             .map(|(name, script)| served(&account, name, script))
             .collect();
         self.runtime.deploy(workers, &dropped).await?;
@@ -210,11 +212,15 @@ fn served_binding(account: &Account, binding: &Binding) -> Option<ServedBinding>
                 namespace_id: id.clone(),
             })
         }
-        (_, Target::Worker(tag)) => Some(ServedBinding::Service {
-            name,
-            worker: account.name_of(tag)?.into(),
-            entrypoint: binding.text("entrypoint").map(str::to_owned),
-        }),
+        (_, Target::Worker(tag)) => {
+            let worker = account.name_of(tag)?;
+            let has_code = !account.scripts[worker].code.modules.is_empty();
+            has_code.then(|| ServedBinding::Service {
+                name,
+                worker: worker.into(),
+                entrypoint: binding.text("entrypoint").map(str::to_owned),
+            })
+        }
         _ => None,
     }
 }

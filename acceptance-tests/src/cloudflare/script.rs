@@ -96,6 +96,29 @@ pub struct Exports {
     pub handlers: Vec<String>,
 }
 
+impl Script {
+    /// A Worker that has no version yet.
+    pub fn without_code(tag: String, now: &str) -> Self {
+        let entry = Entry {
+            part: String::new(),
+            syntax: Syntax::Modules,
+        };
+        Self {
+            tag,
+            created_on: now.into(),
+            modified_on: now.into(),
+            code: Code::new(entry, Vec::new(), Exports::default(), 0),
+            settings: Settings::default(),
+            bindings: Vec::new(),
+            migration_tag: None,
+            migrations: 0,
+            subdomain: ScriptSubdomain::default(),
+            versions: Vec::new(),
+            deployments: Vec::new(),
+        }
+    }
+}
+
 impl Code {
     /// Code with the etag of its content.
     pub fn new(entry: Entry, modules: Vec<ModuleFile>, exports: Exports, startup_ms: u64) -> Self {

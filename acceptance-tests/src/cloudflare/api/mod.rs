@@ -7,6 +7,7 @@ mod scripts;
 mod services;
 mod settings;
 mod subdomain;
+mod workers_beta;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -400,6 +401,12 @@ async fn route(api: &Api, path: &str) -> Answer {
         ["workers", "scripts", name, "subdomain"] => subdomain::of_script(api, name).await,
         ["workers", "scripts", name, "references"] => scripts::references(api, name),
         ["workers", "services", name] => services::one(api, name).await,
+        ["workers", "workers"] => workers_beta::all(api).await,
+        ["workers", "workers", id] => workers_beta::one(api, id).await,
+        ["workers", "workers", id, "versions"] => workers_beta::versions(api, id).await,
+        ["workers", "workers", id, "versions", version] => {
+            workers_beta::version(api, id, version).await
+        }
         ["workers", "durable_objects", "namespaces"] => namespaces::list(api),
         ["workers", "durable_objects", "namespaces", id, "objects"] => {
             namespaces::objects(api, id).await
