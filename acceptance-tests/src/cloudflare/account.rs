@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::bindings::{Binding, Target};
 use super::failure::ApiFailure;
 use super::script::Script;
+use super::stores::Stores;
 
 /// Everything the account holds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct Account {
     pub scripts: BTreeMap<String, Script>,
     /// Namespaces in the order of their creation.
     pub namespaces: Vec<Namespace>,
+    /// KV namespaces, databases, buckets and queues.
+    #[serde(default)]
+    pub stores: Stores,
     /// Rises with every change of what the runtime has to serve.
     pub serving: u64,
     seed: String,
@@ -95,6 +99,7 @@ impl Account {
             secrets: Secrets::default(),
             scripts: BTreeMap::new(),
             namespaces: Vec::new(),
+            stores: Stores::default(),
             serving: 0,
             seed: seed.into(),
             issued: 0,
@@ -232,7 +237,9 @@ impl Account {
     /// Deletes a Worker with its namespaces. Without `force` other Workers' bindings protect it.
     pub fn delete_worker(&mut self, name: &str, force: bool) -> Result<(), ApiFailure> {
         let script = self.scripts.get(name).ok_or_else(ApiFailure::no_worker)?;
+        let tag = script.tag.clone();
         if !force {
+            self.stores.check_delete(&tag)?;
             let others = |found: Vec<&str>| {
                 let mut names: Vec<&str> = found.into_iter().filter(|n| *n != name).collect();
                 names.dedup();
@@ -268,6 +275,7 @@ impl Account {
         }
         self.scripts.remove(name);
         self.namespaces.retain(|ns| ns.script != name);
+        self.stores.forget_worker(&tag);
         self.serving += 1;
         Ok(())
     }

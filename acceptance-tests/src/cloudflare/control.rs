@@ -15,6 +15,7 @@ use super::failure::ApiFailure;
 use super::faults::{Bucket, Fault};
 use super::server::Cloud;
 use super::versions::record_edits;
+use super::stores::UnknownStores;
 
 /// Something that another tool, or the dashboard, does to the account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -130,6 +131,11 @@ pub enum Action {
         /// The reading.
         secrets: Secrets,
     },
+    /// Decides what a binding to a KV namespace, database, bucket or queue does that is not there.
+    SetUnknownStores {
+        /// The reading.
+        unknown: UnknownStores,
+    },
     /// Registers or removes the account's workers.dev subdomain.
     SetSubdomain {
         /// The subdomain.
@@ -205,6 +211,7 @@ impl Action {
             Self::SetPlan { plan } => account.plan = plan,
             Self::SetNamespaceNames { names } => account.names = names,
             Self::SetSecrets { secrets } => account.secrets = secrets,
+            Self::SetUnknownStores { unknown } => account.stores.unknown = unknown,
             Self::SetSubdomain { subdomain } => account.subdomain = subdomain,
         }
         record_edits(account, &clock::now());

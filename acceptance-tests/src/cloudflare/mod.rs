@@ -1,6 +1,6 @@
 //! Local Cloudflare: an API for one account, with the Workers runtime `workerd` behind it.
 //!
-//! The rules are pure and stand in `account`, `script`, `versions`, `bindings`, `migrations` and `upload`; `api` puts HTTP in
+//! The rules are pure and stand in `account`, `script`, `versions`, `bindings`, `migrations`, `stores` and `upload`; `api` puts HTTP in
 //! front of them, `hosting` the runtime behind them, `faults` makes them misbehave on purpose. Nothing in this folder
 //! knows the provider.
 
@@ -18,6 +18,7 @@ pub mod migrations;
 pub mod runtime;
 pub mod script;
 mod server;
+pub mod stores;
 pub mod upload;
 pub mod versions;
 

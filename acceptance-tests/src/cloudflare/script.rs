@@ -94,6 +94,9 @@ pub struct Exports {
     pub entrypoints: Vec<(String, Vec<String>)>,
     /// Handlers of the default export.
     pub handlers: Vec<String>,
+    /// Whether a class handles alarms.
+    #[serde(default)]
+    pub alarms: bool,
 }
 
 impl Script {
@@ -143,6 +146,11 @@ impl Code {
             etag,
             startup_ms,
         }
+    }
+
+    /// Whether there is nothing that could answer.
+    pub fn is_empty(&self) -> bool {
+        self.modules.is_empty()
     }
 
     /// The named exports as the API lists them.

@@ -262,6 +262,9 @@ pub fn apply_upload(account: &mut Account, upload: Upload, now: &str) -> Result<
     }
     let mut next = account.clone();
     let migration_tag = apply_migrations(&mut next, &upload, before, &code)?;
+    if let Some(before) = before {
+        next.stores.check_handlers(&before.tag, &code.exports)?;
+    }
 
     // A Worker may bind itself as a service in its first upload, so it is there before its bindings are resolved.
     let settings = new_settings(&upload, before);
@@ -276,6 +279,7 @@ pub fn apply_upload(account: &mut Account, upload: Upload, now: &str) -> Result<
         Some(drafts) => new_bindings(&next, &upload, drafts, before)?,
         None => before.map(|it| it.bindings.clone()).unwrap_or_default(),
     };
+    next.bind_stores(&bindings, now)?;
 
     let content = Content {
         code,
