@@ -24,6 +24,8 @@ pub struct Account {
     pub names: NamespaceNames,
     /// What becomes of secrets that an upload does not mention.
     pub secrets: Secrets,
+    /// What the account's Workers have in common.
+    pub settings: AccountSettings,
     /// Workers by name.
     pub scripts: BTreeMap<String, Script>,
     /// Namespaces in the order of their creation.
@@ -88,6 +90,24 @@ pub enum Secrets {
     Kept,
 }
 
+/// `/workers/account-settings`. Nothing here acts on them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountSettings {
+    /// How Workers without a usage model of their own are charged.
+    pub default_usage_model: String,
+    /// Whether Workers run where energy is green.
+    pub green_compute: bool,
+}
+
+impl Default for AccountSettings {
+    fn default() -> Self {
+        Self {
+            default_usage_model: "standard".into(),
+            green_compute: false,
+        }
+    }
+}
+
 impl Account {
     /// An empty account. `seed` makes the ids it hands out its own.
     pub fn new(id: impl Into<String>, seed: impl Into<String>) -> Self {
@@ -97,6 +117,7 @@ impl Account {
             plan: Plan::default(),
             names: NamespaceNames::default(),
             secrets: Secrets::default(),
+            settings: AccountSettings::default(),
             scripts: BTreeMap::new(),
             namespaces: Vec::new(),
             stores: Stores::default(),

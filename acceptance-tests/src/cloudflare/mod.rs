@@ -1,6 +1,6 @@
 //! Local Cloudflare: an API for one account, with the Workers runtime `workerd` behind it.
 //!
-//! The rules are pure and stand in `account`, `script`, `versions`, `bindings`, `migrations`, `stores` and `upload`; `api` puts HTTP in
+//! The rules are pure and stand in `account`, `script`, `versions`, `bindings`, `migrations`, `stores`, `upload` and `secrets`; `api` puts HTTP in
 //! front of them, `hosting` the runtime behind them, `faults` makes them misbehave on purpose. Nothing in this folder
 //! knows the provider.
 
@@ -17,6 +17,7 @@ mod kept;
 pub mod migrations;
 pub mod runtime;
 pub mod script;
+pub mod secrets;
 mod server;
 pub mod stores;
 pub mod upload;

@@ -427,6 +427,7 @@ fn place(
             migration_tag: None,
             migrations: 0,
             subdomain: ScriptSubdomain::default(),
+            tails: Vec::new(),
             versions: Vec::new(),
             deployments: Vec::new(),
         },
