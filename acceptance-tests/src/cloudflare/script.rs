@@ -129,6 +129,7 @@ impl Script {
             subdomain: ScriptSubdomain::default(),
             versions: Vec::new(),
             deployments: Vec::new(),
+            tails: Vec::new(),
         }
     }
 }

@@ -5,12 +5,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use super::versions::{AUTHOR_EMAIL, AUTHOR_ID};
 use super::{Answer, Api, ok, page, scripts, wrong_method};
 use crate::cloudflare::account::Account;
 use crate::cloudflare::clock;
 use crate::cloudflare::failure::ApiFailure;
 use crate::cloudflare::runtime::ModuleFile;
-use crate::cloudflare::script::{SCRIPT_SETTINGS, Script, ScriptSubdomain, Syntax};
+use crate::cloudflare::script::{SCRIPT_SETTINGS, Script, ScriptSubdomain, Settings, Syntax};
 use crate::cloudflare::upload::{
     Metadata, Unmentioned, Upload, apply_upload, apply_version, check_request,
 };
@@ -188,7 +189,8 @@ async fn upload(api: &Api, id: &str) -> Answer {
     }
     let metadata = Metadata::parse(&body)?;
     check_request(&account, &name, &metadata)?;
-    let upload = scripts::new_code(api, &name, metadata, modules).await?;
+    let settings = Settings::default();
+    let upload = scripts::new_code(api, &name, metadata, modules, settings).await?;
     add(api, id, &name, upload, deploy).await
 }
 
@@ -494,6 +496,8 @@ fn version_shown(account: &Account, worker: &str, version: &Version, modules: bo
         ("number", json!(version.number)),
         ("created_on", json!(version.created_on)),
         ("source", json!(version.source)),
+        ("author_id", json!(AUTHOR_ID)),
+        ("author_email", json!(AUTHOR_EMAIL)),
         ("annotations", json!(version.annotations)),
         ("startup_time_ms", json!(code.startup_ms)),
         ("urls", json!([])),
