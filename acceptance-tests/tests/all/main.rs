@@ -26,6 +26,7 @@ mod local_versions;
 mod lost_answers;
 #[cfg(unix)]
 mod matrix;
+mod official_provider;
 #[cfg(unix)]
 mod plugin;
 mod provider_block;

@@ -140,6 +140,7 @@ impl Bench {
             .env("TMPDIR", folder)
             .env("CI", "1")
             .env("NO_COLOR", "1")
+            .env("FORCE_COLOR", "0")
             .env("DO_NOT_TRACK", "1")
             .env("CLOUDFLARE_API_TOKEN", self.local.token())
             .env("CLOUDFLARE_ACCOUNT_ID", self.local.account_id())

@@ -89,13 +89,13 @@ async fn code_without_a_class_that_holds_objects_is_refused_and_the_old_code_sta
     project(&bench, "w", PLAIN, &json!({}));
     let message = "New version of script does not export class 'Counter'";
     bench.fail("w", &["deploy"], message).await;
-    project(
-        &bench,
-        "w",
-        "export default { fetch( };",
-        &json!({"no_bundle": true}),
+    let broken = format!(
+        "{}\nthrow new Error('broken at start');",
+        counter("Counter")
     );
-    bench.fail("w", &["deploy"], "SyntaxError").await;
+    let config = with_class("Counter", &[create("Counter")]);
+    project(&bench, "w", &broken, &config);
+    bench.fail("w", &["deploy"], "broken at start").await;
     assert_eq!(bench.visit("w").await, "Counter 1");
 }
 
