@@ -15,8 +15,8 @@ use super::exports::{Declaration, Lifecycle};
 use super::failure::ApiFailure;
 use super::faults::{Bucket, Fault};
 use super::server::Cloud;
-use super::versions::record_edits;
 use super::stores::UnknownStores;
+use super::versions::record_edits;
 
 /// Something that another tool, or the dashboard, does to the account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

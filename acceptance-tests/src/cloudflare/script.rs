@@ -114,6 +114,30 @@ pub struct Exports {
     pub alarms: bool,
 }
 
+impl Script {
+    /// A Worker that has no version yet.
+    pub fn without_code(tag: String, now: &str) -> Self {
+        let entry = Entry {
+            part: String::new(),
+            syntax: Syntax::Modules,
+        };
+        Self {
+            tag,
+            created_on: now.into(),
+            modified_on: now.into(),
+            code: Code::new(entry, Vec::new(), Exports::default(), 0),
+            settings: Settings::default(),
+            bindings: Vec::new(),
+            migration_tag: None,
+            migrations: 0,
+            subdomain: ScriptSubdomain::default(),
+            versions: Vec::new(),
+            deployments: Vec::new(),
+            tails: Vec::new(),
+        }
+    }
+}
+
 impl Code {
     /// Code with the etag of its content.
     pub fn new(entry: Entry, modules: Vec<ModuleFile>, exports: Exports, startup_ms: u64) -> Self {
@@ -138,6 +162,11 @@ impl Code {
             etag,
             startup_ms,
         }
+    }
+
+    /// Whether there is nothing that could answer.
+    pub fn is_empty(&self) -> bool {
+        self.modules.is_empty()
     }
 
     /// The named exports as the API lists them.

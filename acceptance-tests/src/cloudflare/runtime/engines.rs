@@ -82,10 +82,7 @@ pub(super) fn add(
 
     let main = config.embed(include_bytes!("engines.js"))?;
     let r2 = config.embed(include_bytes!("r2.js"))?;
-    let mut bindings = vec![format!(
-        "(name = \"BLOBS\", service = {})",
-        quoted(BLOBS)
-    )];
+    let mut bindings = vec![format!("(name = \"BLOBS\", service = {})", quoted(BLOBS))];
     let namespaces = StoreKind::ALL.map(|kind| {
         let (class, binding) = kind.class();
         bindings.push(format!(

@@ -33,8 +33,8 @@ use capnp::{Code, Config};
 use gate::Gate;
 use process::{Process, StartFailure};
 pub use served::{
-    Delivery, Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed, ServedBinding,
-    ServedConsumer, ServedNamespace, ServedStores, ServedWorker, Store, StoreKind,
+    Delivery, Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed,
+    ServedBinding, ServedConsumer, ServedNamespace, ServedStores, ServedWorker, Store, StoreKind,
 };
 
 /// Where the runtime is and where it keeps data.
