@@ -219,6 +219,17 @@ impl Account {
             .filter(move |(_, binding)| matches!(&binding.target, Target::Worker(t) if t == tag))
     }
 
+    /// Makes a Worker that has no code yet.
+    pub fn create_worker(&mut self, name: &str, now: &str) -> Result<(), ApiFailure> {
+        check_script_name(name)?;
+        if self.scripts.contains_key(name) {
+            return Err(already_exists(name));
+        }
+        let script = Script::without_code(self.issue_id(), now);
+        self.scripts.insert(name.into(), script);
+        Ok(())
+    }
+
     /// Gives a Worker another name. Its namespaces, data and immutable id stay.
     pub fn rename_worker(&mut self, old: &str, new: &str) -> Result<(), ApiFailure> {
         if !self.scripts.contains_key(old) {
@@ -229,9 +240,7 @@ impl Account {
             return Ok(());
         }
         if self.scripts.contains_key(new) {
-            return Err(ApiFailure::invalid(format!(
-                "A Worker named '{new}' already exists."
-            )));
+            return Err(already_exists(new));
         }
         let script = self.scripts.remove(old).expect("looked up above");
         self.scripts.insert(new.into(), script);
@@ -291,6 +300,10 @@ impl Account {
         self.serving += 1;
         Ok(())
     }
+}
+
+fn already_exists(name: &str) -> ApiFailure {
+    ApiFailure::invalid(format!("A Worker named '{name}' already exists."))
 }
 
 /// Refuses names that Cloudflare refuses: 10016.

@@ -172,6 +172,8 @@ impl Hosting {
         let workers = account
             .scripts
             .iter()
+            // A Worker that was made without code answers nothing yet.
+            .filter(|(_, script)| !script.code.is_empty())
             .map(|(name, script)| served(&account, name, script))
             .collect();
         let kept = account.stores.all();
@@ -321,11 +323,15 @@ fn served_binding(account: &Account, binding: &Binding) -> Option<ServedBinding>
                 namespace_id: id.clone(),
             })
         }
-        Target::Worker(tag) => Some(ServedBinding::Service {
-            name,
-            worker: account.name_of(tag)?.into(),
-            entrypoint: binding.text("entrypoint").map(str::to_owned),
-        }),
+        Target::Worker(tag) => {
+            let worker = account.name_of(tag)?;
+            let answers = !account.scripts[worker].code.is_empty();
+            answers.then(|| ServedBinding::Service {
+                name,
+                worker: worker.into(),
+                entrypoint: binding.text("entrypoint").map(str::to_owned),
+            })
+        }
         Target::Elsewhere => Some(ServedBinding::Store {
             name,
             store: store_of(binding)?,

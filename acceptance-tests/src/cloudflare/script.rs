@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::bindings::Binding;
+use super::exports::Lifecycle;
 use super::runtime::ModuleFile;
 pub use super::runtime::Syntax;
 use super::versions::{Deployment, Version};
@@ -30,6 +31,9 @@ pub struct Script {
     pub bindings: Vec<Binding>,
     /// The tag of the last migration, the optimistic lock of the next one.
     pub migration_tag: Option<String>,
+    /// What declared classes have left behind.
+    #[serde(default)]
+    pub exports: Lifecycle,
     /// How many uploads have changed which classes it implements; no version is deployed across such a change.
     pub migrations: u64,
     /// Whether the Worker answers on workers.dev.
@@ -100,6 +104,30 @@ pub struct Exports {
     pub alarms: bool,
 }
 
+impl Script {
+    /// A Worker that has no version yet.
+    pub fn without_code(tag: String, now: &str) -> Self {
+        let entry = Entry {
+            part: String::new(),
+            syntax: Syntax::Modules,
+        };
+        Self {
+            tag,
+            created_on: now.into(),
+            modified_on: now.into(),
+            code: Code::new(entry, Vec::new(), Exports::default(), 0),
+            settings: Settings::default(),
+            bindings: Vec::new(),
+            migration_tag: None,
+            migrations: 0,
+            subdomain: ScriptSubdomain::default(),
+            versions: Vec::new(),
+            deployments: Vec::new(),
+            tails: Vec::new(),
+        }
+    }
+}
+
 impl Code {
     /// Code with the etag of its content.
     pub fn new(entry: Entry, modules: Vec<ModuleFile>, exports: Exports, startup_ms: u64) -> Self {
@@ -124,6 +152,11 @@ impl Code {
             etag,
             startup_ms,
         }
+    }
+
+    /// Whether there is nothing that could answer.
+    pub fn is_empty(&self) -> bool {
+        self.modules.is_empty()
     }
 
     /// The named exports as the API lists them.

@@ -26,6 +26,7 @@ mod local_versions;
 mod lost_answers;
 #[cfg(unix)]
 mod matrix;
+mod official_provider;
 #[cfg(unix)]
 mod plugin;
 mod provider_block;
@@ -34,6 +35,7 @@ mod rename;
 mod runtime;
 mod tags;
 mod taking_over;
+mod transcripts;
 mod transfers;
 mod unknown;
 mod walks;

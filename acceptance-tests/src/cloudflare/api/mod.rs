@@ -12,6 +12,7 @@ mod settings;
 mod subdomain;
 mod tails;
 mod versions;
+mod workers_beta;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -377,6 +378,7 @@ async fn route(api: &Api, path: &str) -> Answer {
             code: 7000,
             message: "No route for that URI".into(),
             cause: None,
+            meta: None,
         });
         failure
     };
@@ -422,6 +424,12 @@ async fn route(api: &Api, path: &str) -> Answer {
         ["workers", "scripts", name, "subdomain"] => subdomain::of_script(api, name).await,
         ["workers", "scripts", name, "references"] => scripts::references(api, name),
         ["workers", "services", name] => services::one(api, name).await,
+        ["workers", "workers"] => workers_beta::all(api).await,
+        ["workers", "workers", id] => workers_beta::one(api, id).await,
+        ["workers", "workers", id, "versions"] => workers_beta::versions(api, id).await,
+        ["workers", "workers", id, "versions", version] => {
+            workers_beta::version(api, id, version).await
+        }
         ["workers", "durable_objects", "namespaces"] => namespaces::list(api),
         ["workers", "durable_objects", "namespaces", id, "objects"] => {
             namespaces::objects(api, id).await

@@ -11,7 +11,7 @@ use crate::cloudflare::upload::{Metadata, apply_version, check_request};
 use crate::cloudflare::versions::{Version, check_deployable};
 
 /// Whoever holds the token.
-const AUTHOR_ID: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
+pub(super) const AUTHOR_ID: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
 /// His address.
 pub(super) const AUTHOR_EMAIL: &str = "user@local.example";
 
