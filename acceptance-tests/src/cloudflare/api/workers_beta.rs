@@ -189,8 +189,7 @@ async fn upload(api: &Api, id: &str) -> Answer {
     }
     let metadata = Metadata::parse(&body)?;
     check_request(&account, &name, &metadata)?;
-    let settings = Settings::default();
-    let upload = scripts::new_code(api, &name, metadata, modules, settings).await?;
+    let upload = scripts::new_code(api, &name, metadata, modules, None).await?;
     add(api, id, &name, upload, deploy).await
 }
 
