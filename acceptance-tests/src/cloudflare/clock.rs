@@ -10,6 +10,11 @@ pub fn now() -> String {
     timestamp(elapsed.as_secs(), elapsed.subsec_micros())
 }
 
+/// A time in milliseconds since 1970, in the same form.
+pub fn from_millis(millis: u64) -> String {
+    timestamp(millis / 1000, (millis % 1000) as u32 * 1000)
+}
+
 fn timestamp(seconds: u64, micros: u32) -> String {
     let (year, month, day) = civil_date(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);

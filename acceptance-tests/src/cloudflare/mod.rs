@@ -18,6 +18,7 @@ pub mod migrations;
 pub mod runtime;
 pub mod script;
 mod server;
+mod sql;
 pub mod stores;
 pub mod upload;
 

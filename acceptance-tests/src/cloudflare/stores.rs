@@ -131,11 +131,7 @@ impl Stores {
     pub fn database(&self, uuid: &str) -> Result<&Database, ApiFailure> {
         let found = self.databases.iter().find(|db| db.uuid == uuid);
         found.ok_or_else(|| {
-            ApiFailure::new(
-                404,
-                7404,
-                format!("The database {uuid} could not be found"),
-            )
+            ApiFailure::new(404, 7404, format!("The database {uuid} could not be found"))
         })
     }
 
@@ -370,7 +366,9 @@ impl Account {
         {
             return Err(ApiFailure::refused(
                 11005,
-                format!("Cannot delete queue '{name}' that serves as dead letter queue for consumers"),
+                format!(
+                    "Cannot delete queue '{name}' that serves as dead letter queue for consumers"
+                ),
             ));
         }
         self.stores.queues.retain(|queue| queue.id != id);
@@ -606,7 +604,10 @@ mod tests {
         let code = |failure: ApiFailure| failure.errors[0].code;
         let refused = [
             account.create_kv("cache").map(drop).map_err(code),
-            account.create_database("cache", NOW).map(drop).map_err(code),
+            account
+                .create_database("cache", NOW)
+                .map(drop)
+                .map_err(code),
             account.create_bucket("cache", NOW).map(drop).map_err(code),
             account.create_queue("cache", NOW).map(drop).map_err(code),
             account.create_bucket("No", NOW).map(drop).map_err(code),

@@ -25,20 +25,20 @@ export default {
 };
 "#;
 
-struct Bench {
-    local: LocalCloudflare,
-    http: reqwest::Client,
+pub(crate) struct Bench {
+    pub(crate) local: LocalCloudflare,
+    pub(crate) http: reqwest::Client,
 }
 
 impl Bench {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         // Tests of other files may have chosen it already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         Self::start_in(None).await
     }
 
     /// With an account that outlives it if there is a folder.
-    async fn start_in(folder: Option<&Path>) -> Self {
+    pub(crate) async fn start_in(folder: Option<&Path>) -> Self {
         let workerd = install::workerd().await.expect("workerd can be installed");
         let options = Options {
             state_dir: folder.map(Path::to_owned),
@@ -51,7 +51,7 @@ impl Bench {
         }
     }
 
-    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let url = format!(
             "{}/accounts/{}{path}",
             self.local.api_url(),
@@ -62,13 +62,13 @@ impl Bench {
             .bearer_auth(self.local.token())
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> (u16, Value) {
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> (u16, Value) {
         let response = request.send().await.expect("the API answers");
         let status = response.status().as_u16();
         (status, response.json().await.expect("the answer is JSON"))
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let (status, body) = self.send(self.request(Method::GET, path)).await;
         assert_eq!(status, 200, "{body}");
         body["result"].clone()
@@ -88,7 +88,7 @@ impl Bench {
             .text("metadata", metadata.to_string())
     }
 
-    async fn upload(&self, script: &str, code: &str, metadata: Value) -> (u16, Value) {
+    pub(crate) async fn upload(&self, script: &str, code: &str, metadata: Value) -> (u16, Value) {
         let path = format!("/workers/scripts/{script}");
         self.send(
             self.request(Method::PUT, &path)
@@ -111,7 +111,7 @@ impl Bench {
     }
 
     /// What the Worker answers.
-    async fn call(&self, script: &str) -> String {
+    pub(crate) async fn call(&self, script: &str) -> String {
         let url = format!("http://{}/", self.local.workers_address());
         let response = self
             .http

@@ -1,11 +1,16 @@
 //! The HTTP edge: envelope, token check, faults, the call log and the table of routes. One file a family of endpoints.
 
 mod accounts;
+mod d1;
 mod form;
+mod kv;
 mod namespaces;
+mod queues;
+mod r2;
 mod scripts;
 mod services;
 mod settings;
+mod stores;
 mod subdomain;
 
 use std::sync::Arc;
@@ -395,6 +400,33 @@ async fn route(api: &Api, path: &str) -> Answer {
         ["workers", "durable_objects", "namespaces", id, "objects"] => {
             namespaces::objects(api, id).await
         }
+        ["workers", "scripts", name, "queue-consumers"] => queues::of_script(api, name),
+        ["storage", "kv", "namespaces"] => kv::namespaces(api).await,
+        ["storage", "kv", "namespaces", id] => kv::namespace(api, id).await,
+        ["storage", "kv", "namespaces", id, "keys"] => kv::keys(api, id).await,
+        ["storage", "kv", "namespaces", id, "values", ref key @ ..] if !key.is_empty() => {
+            kv::value(api, id, &key.join("/")).await
+        }
+        ["storage", "kv", "namespaces", id, "metadata", ref key @ ..] if !key.is_empty() => {
+            kv::metadata(api, id, &key.join("/")).await
+        }
+        ["storage", "kv", "namespaces", id, "bulk"] => kv::bulk(api, id).await,
+        ["storage", "kv", "namespaces", id, "bulk", "delete"] => kv::bulk_delete(api, id).await,
+        ["d1", "database"] => d1::databases(api).await,
+        ["d1", "database", uuid] => d1::database(api, uuid).await,
+        ["d1", "database", uuid, "query"] => d1::query(api, uuid).await,
+        ["d1", "database", uuid, "raw"] => d1::raw(api, uuid).await,
+        ["r2", "buckets"] => r2::buckets(api).await,
+        ["r2", "buckets", name] => r2::bucket(api, name).await,
+        ["r2", "buckets", name, "objects"] => r2::objects(api, name).await,
+        ["r2", "buckets", name, "objects", ref key @ ..] => {
+            r2::object(api, name, &key.join("/")).await
+        }
+        ["queues"] => queues::queues(api).await,
+        ["queues", id] => queues::queue(api, id).await,
+        ["queues", id, "messages"] => queues::messages(api, id).await,
+        ["queues", id, "consumers"] => queues::consumers(api, id).await,
+        ["queues", id, "consumers", consumer] => queues::consumer(api, id, consumer).await,
         _ => Err(unroutable()),
     }
 }

@@ -33,8 +33,8 @@ use capnp::{Code, Config};
 use gate::Gate;
 use process::{Process, StartFailure};
 pub use served::{
-    Delivery, Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed, ServedBinding,
-    ServedConsumer, ServedNamespace, ServedStores, ServedWorker, Store, StoreKind,
+    Delivery, Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed,
+    ServedBinding, ServedConsumer, ServedNamespace, ServedStores, ServedWorker, Store, StoreKind,
 };
 
 /// Where the runtime is and where it keeps data.
@@ -228,8 +228,13 @@ impl Inner {
             .as_ref()
             .map(|now| now.process.ports.clone())
             .unwrap_or_default();
-        ports.remove(engines::DOOR);
+        let door = ports.remove(engines::DOOR);
         self.gate.lead_to(ports);
+        if let Some(port) = door
+            && let Err(error) = engines::wake(&self.disk, stores, port).await
+        {
+            log::warn!("queues deliver what they hold with their next message only: {error}");
+        }
         result
     }
 
