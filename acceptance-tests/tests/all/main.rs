@@ -23,6 +23,7 @@ mod layout;
 mod leftovers;
 mod local_cloudflare;
 mod local_versions;
+mod local_stores;
 mod lost_answers;
 #[cfg(unix)]
 mod matrix;

@@ -276,8 +276,13 @@ impl Inner {
             .as_ref()
             .map(|now| now.process.ports.clone())
             .unwrap_or_default();
-        ports.remove(engines::DOOR);
+        let door = ports.remove(engines::DOOR);
         self.gate.lead_to(ports);
+        if let Some(port) = door
+            && let Err(error) = engines::wake(&self.disk, stores, port).await
+        {
+            log::warn!("queues deliver what they hold with their next message only: {error}");
+        }
         result
     }
 
