@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::bindings::{Binding, Target};
 use super::failure::ApiFailure;
 use super::script::Script;
+use super::stores::Stores;
 
 /// Everything the account holds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,10 +24,15 @@ pub struct Account {
     pub names: NamespaceNames,
     /// What becomes of secrets that an upload does not mention.
     pub secrets: Secrets,
+    /// What the account's Workers have in common.
+    pub settings: AccountSettings,
     /// Workers by name.
     pub scripts: BTreeMap<String, Script>,
     /// Namespaces in the order of their creation.
     pub namespaces: Vec<Namespace>,
+    /// KV namespaces, databases, buckets and queues.
+    #[serde(default)]
+    pub stores: Stores,
     /// Rises with every change of what the runtime has to serve.
     pub serving: u64,
     seed: String,
@@ -84,6 +90,24 @@ pub enum Secrets {
     Kept,
 }
 
+/// `/workers/account-settings`. Nothing here acts on them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountSettings {
+    /// How Workers without a usage model of their own are charged.
+    pub default_usage_model: String,
+    /// Whether Workers run where energy is green.
+    pub green_compute: bool,
+}
+
+impl Default for AccountSettings {
+    fn default() -> Self {
+        Self {
+            default_usage_model: "standard".into(),
+            green_compute: false,
+        }
+    }
+}
+
 impl Account {
     /// An empty account. `seed` makes the ids it hands out its own.
     pub fn new(id: impl Into<String>, seed: impl Into<String>) -> Self {
@@ -93,8 +117,10 @@ impl Account {
             plan: Plan::default(),
             names: NamespaceNames::default(),
             secrets: Secrets::default(),
+            settings: AccountSettings::default(),
             scripts: BTreeMap::new(),
             namespaces: Vec::new(),
+            stores: Stores::default(),
             serving: 0,
             seed: seed.into(),
             issued: 0,
@@ -223,7 +249,9 @@ impl Account {
     /// Deletes a Worker with its namespaces. Without `force` other Workers' bindings protect it.
     pub fn delete_worker(&mut self, name: &str, force: bool) -> Result<(), ApiFailure> {
         let script = self.scripts.get(name).ok_or_else(ApiFailure::no_worker)?;
+        let tag = script.tag.clone();
         if !force {
+            self.stores.check_delete(&tag)?;
             let others = |found: Vec<&str>| {
                 let mut names: Vec<&str> = found.into_iter().filter(|n| *n != name).collect();
                 names.dedup();
@@ -259,6 +287,7 @@ impl Account {
         }
         self.scripts.remove(name);
         self.namespaces.retain(|ns| ns.script != name);
+        self.stores.forget_worker(&tag);
         self.serving += 1;
         Ok(())
     }

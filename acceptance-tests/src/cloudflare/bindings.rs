@@ -132,14 +132,41 @@ pub fn parse(list: &Value) -> Result<Vec<Draft>, ApiFailure> {
         .map(|value| {
             let draft = parse_one(value)?;
             if !names.insert(draft.name.clone()) {
-                return Err(ApiFailure::refused(10053, format!(
-                    "Binding name '{}' already in use. Please use a different name and try again.",
-                    draft.name
-                )));
+                return Err(name_in_use(&draft.name));
             }
             Ok(draft)
         })
         .collect()
+}
+
+/// Another binding has the name: 10053.
+pub fn name_in_use(name: &str) -> ApiFailure {
+    ApiFailure::refused(
+        10053,
+        format!("Binding name '{name}' already in use. Please use a different name and try again."),
+    )
+}
+
+/// Reads one secret by itself.
+pub fn secret(value: &Value) -> Result<Binding, ApiFailure> {
+    let Draft {
+        name,
+        kind,
+        members,
+    } = parse_one(value)?;
+    let binding = Binding {
+        name,
+        kind,
+        members,
+        target: Target::Elsewhere,
+    };
+    if !binding.is_secret() {
+        return Err(ApiFailure::invalid(format!(
+            "binding {} of type {} is not a secret",
+            binding.name, binding.kind
+        )));
+    }
+    Ok(binding)
 }
 
 fn parse_one(value: &Value) -> Result<Draft, ApiFailure> {
@@ -290,7 +317,13 @@ pub fn resolve(
             after.push(inherited(account, binding, &binding.name)?);
         }
     }
-    let variables = after
+    check_count(account, &after)?;
+    Ok(after)
+}
+
+/// Refuses too many variables and secrets: 10055.
+pub fn check_count(account: &Account, bindings: &[Binding]) -> Result<(), ApiFailure> {
+    let variables = bindings
         .iter()
         .filter(|b| ["plain_text", "json", "secret_text"].contains(&b.kind.as_str()))
         .count();
@@ -300,7 +333,7 @@ pub fn resolve(
             "Too many text and secret variables.",
         ));
     }
-    Ok(after)
+    Ok(())
 }
 
 /// A binding taken over from the version before. It follows a renamed class, not a deleted one.

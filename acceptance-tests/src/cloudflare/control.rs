@@ -15,6 +15,7 @@ use super::exports::{Declaration, Lifecycle};
 use super::failure::ApiFailure;
 use super::faults::{Bucket, Fault};
 use super::server::Cloud;
+use super::stores::UnknownStores;
 use super::versions::record_edits;
 
 /// Something that another tool, or the dashboard, does to the account.
@@ -131,6 +132,11 @@ pub enum Action {
         /// The reading.
         secrets: Secrets,
     },
+    /// Decides what a binding to a KV namespace, database, bucket or queue does that is not there.
+    SetUnknownStores {
+        /// The reading.
+        unknown: UnknownStores,
+    },
     /// Registers or removes the account's workers.dev subdomain.
     SetSubdomain {
         /// The subdomain.
@@ -214,6 +220,7 @@ impl Action {
             Self::SetPlan { plan } => account.plan = plan,
             Self::SetNamespaceNames { names } => account.names = names,
             Self::SetSecrets { secrets } => account.secrets = secrets,
+            Self::SetUnknownStores { unknown } => account.stores.unknown = unknown,
             Self::SetSubdomain { subdomain } => account.subdomain = subdomain,
         }
         record_edits(account, &clock::now());

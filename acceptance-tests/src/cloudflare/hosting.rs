@@ -2,10 +2,14 @@
 //! which objects have stored data. Knows no HTTP.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
+use axum::body::Bytes;
+use axum::http::{Request, Response};
 use tokio::sync::Mutex;
 
 use super::account::Account;
@@ -13,9 +17,10 @@ use super::bindings::{Binding, Target};
 use super::failure::ApiFailure;
 use super::runtime::{
     ExportKind, ModuleFile, ProbeFailureKind, Runtime, RuntimeError, RuntimeOptions, ServedBinding,
-    ServedNamespace, ServedWorker,
+    ServedConsumer, ServedNamespace, ServedStores, ServedWorker, Store,
 };
 use super::script::{Code, Entry, Exports, Script, Settings};
+use super::stores::store_of;
 
 /// What Cloudflare assumes for an upload without a compatibility date.
 const OLDEST_DATE: &str = "2021-11-02";
@@ -26,11 +31,12 @@ pub(super) struct Hosting {
     deployed: Mutex<Deployed>,
 }
 
-/// The state that the runtime serves now.
+/// The state that the runtime has served last.
 #[derive(Default)]
 struct Deployed {
     serving: u64,
     namespaces: BTreeSet<String>,
+    stores: BTreeSet<Store>,
 }
 
 impl Hosting {
@@ -85,6 +91,7 @@ impl Hosting {
         let startup_ms = started.elapsed().as_millis() as u64;
         let mut exports = Exports {
             handlers: probed.default_handlers,
+            alarms: probed.alarms,
             ..Exports::default()
         };
         for export in probed.exports {
@@ -104,18 +111,30 @@ impl Hosting {
         Ok(Code::new(entry, modules, exports, startup_ms))
     }
 
-    /// Serves the account as `current` gives it, at least as new as `wanted`. Changes that wait for one another are
-    /// served together.
-    pub(super) async fn serve(
-        &self,
-        wanted: u64,
-        current: impl Fn() -> std::sync::Arc<Account>,
-    ) -> Result<(), RuntimeError> {
-        let mut deployed = self.deployed.lock().await;
-        if deployed.serving >= wanted {
-            return Ok(());
+    /// Takes note that what is to be served has changed. Requests that come from now on see it; until one comes, only
+    /// Workers that may ring an alarm are started, because most changes of most accounts are followed by others.
+    pub(super) fn changed(&self, account: &Account) {
+        self.runtime.hold();
+        let rings = |(name, script): (&String, &Script)| {
+            script.code.exports.alarms && account.namespaces_of(name).next().is_some()
+        };
+        if account.scripts.iter().any(rings) {
+            self.runtime.demand();
         }
+    }
+
+    /// Returns when somebody wants to be served.
+    pub(super) async fn demanded(&self) {
+        self.runtime.demanded().await;
+    }
+
+    /// Serves the account as `current` gives it.
+    pub(super) async fn serve(&self, current: impl Fn() -> Arc<Account>) {
+        let mut deployed = self.deployed.lock().await;
         let account = current();
+        if deployed.serving >= account.serving {
+            return self.runtime.resume();
+        }
         let namespaces: BTreeSet<String> =
             account.namespaces.iter().map(|ns| ns.id.clone()).collect();
         let dropped: Vec<String> = deployed
@@ -128,11 +147,43 @@ impl Hosting {
             .iter()
             .map(|(name, script)| served(&account, name, script))
             .collect();
-        self.runtime.deploy(workers, &dropped).await?;
-        *deployed = Deployed {
-            serving: account.serving,
-            namespaces,
+        let kept = account.stores.all();
+        let stores = ServedStores {
+            dropped: deployed.stores.difference(&kept).cloned().collect(),
+            consumers: consumers(&account),
+            kept: kept.clone(),
         };
+        let deploy = self.runtime.deploy_with_stores(workers, stores, &dropped);
+        match deploy.await {
+            Ok(()) => {
+                *deployed = Deployed {
+                    serving: account.serving,
+                    namespaces,
+                    stores: kept,
+                };
+            }
+            Err(error) => {
+                // Every upload has been run before, so this is a fault of local Cloudflare. Old code must not hide it.
+                let reason = format!("The local runtime failed: {error}");
+                log::error!("{reason}");
+                self.runtime.fail(&reason).await;
+            }
+        }
+    }
+
+    /// Removes the data of namespaces that were deleted when nobody served the account any more.
+    pub(super) fn forget_deleted(&self, account: &Account) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.disk)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let is_namespace = |name: &str| name.len() == 32 && hex::decode(name).is_ok();
+            let deleted = name
+                .to_str()
+                .is_some_and(|name| is_namespace(name) && account.namespace_by_id(name).is_none());
+            if deleted {
+                std::fs::remove_dir_all(entry.path())?;
+            }
+        }
         Ok(())
     }
 
@@ -141,6 +192,17 @@ impl Hosting {
         let folder = self.disk.join(namespace);
         let listing = tokio::task::spawn_blocking(move || stored_objects(&folder));
         listing.await.unwrap_or_default()
+    }
+
+    /// Asks a store what a binding to it would ask.
+    pub(super) async fn ask(
+        &self,
+        store: &Store,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, ApiFailure> {
+        self.runtime.ask(store, request).await.map_err(|error| {
+            ApiFailure::new(500, 10013, format!("The local runtime failed: {error}"))
+        })
     }
 
     pub(super) async fn stop(self) {
@@ -162,6 +224,21 @@ fn stored_objects(folder: &Path) -> Vec<(String, bool)> {
         .collect();
     objects.sort();
     objects
+}
+
+fn consumers(account: &Account) -> Vec<ServedConsumer> {
+    let queues = account.stores.queues.iter();
+    queues
+        .filter_map(|queue| {
+            let consumer = queue.consumer.as_ref()?;
+            Some(ServedConsumer {
+                queue: queue.name.clone(),
+                worker: account.name_of(&consumer.worker)?.into(),
+                dead_letter_queue: consumer.dead_letter_queue.clone(),
+                delivery: consumer.delivery.clone(),
+            })
+        })
+        .collect()
 }
 
 fn served(account: &Account, name: &str, script: &Script) -> ServedWorker {
@@ -215,6 +292,9 @@ fn served_binding(account: &Account, binding: &Binding) -> Option<ServedBinding>
             worker: account.name_of(tag)?.into(),
             entrypoint: binding.text("entrypoint").map(str::to_owned),
         }),
-        _ => None,
+        _ => Some(ServedBinding::Store {
+            name,
+            store: store_of(binding)?,
+        }),
     }
 }

@@ -37,10 +37,21 @@ pub struct Script {
     pub migrations: u64,
     /// Whether the Worker answers on workers.dev.
     pub subdomain: ScriptSubdomain,
+    /// Open tail sessions.
+    pub tails: Vec<Tail>,
     /// What was ever uploaded, oldest first, as far as it is kept.
     pub versions: Vec<Arc<Version>>,
     /// What was ever deployed, newest first, as far as it is kept.
     pub deployments: Vec<Arc<Deployment>>,
+}
+
+/// A session in which somebody reads a Worker's logs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Tail {
+    /// 32 hex digits.
+    pub id: String,
+    /// When it ends by itself.
+    pub expires_at: String,
 }
 
 /// Reachability on workers.dev.
@@ -98,6 +109,9 @@ pub struct Exports {
     pub entrypoints: Vec<(String, Vec<String>)>,
     /// Handlers of the default export.
     pub handlers: Vec<String>,
+    /// Whether a class handles alarms.
+    #[serde(default)]
+    pub alarms: bool,
 }
 
 impl Code {

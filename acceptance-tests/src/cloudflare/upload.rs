@@ -266,6 +266,9 @@ pub fn apply_upload(account: &mut Account, upload: Upload, now: &str) -> Result<
     }
     let mut next = account.clone();
     let (migration_tag, lifecycle) = change_classes(&mut next, &upload, before, &code)?;
+    if let Some(before) = before {
+        next.stores.check_handlers(&before.tag, &code.exports)?;
+    }
 
     // A Worker may bind itself as a service in its first upload, so it is there before its bindings are resolved.
     let settings = new_settings(&upload, before);
@@ -285,6 +288,7 @@ pub fn apply_upload(account: &mut Account, upload: Upload, now: &str) -> Result<
         Some(drafts) => new_bindings(&next, &upload, drafts, before)?,
         None => before.map(|it| it.bindings.clone()).unwrap_or_default(),
     };
+    next.bind_stores(&bindings, now)?;
 
     let content = Content {
         code,
@@ -454,6 +458,7 @@ fn place(
             exports: Lifecycle::default(),
             migrations: 0,
             subdomain: ScriptSubdomain::default(),
+            tails: Vec::new(),
             versions: Vec::new(),
             deployments: Vec::new(),
         },

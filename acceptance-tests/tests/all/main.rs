@@ -23,6 +23,7 @@ mod layout;
 mod leftovers;
 mod local_cloudflare;
 mod local_exports;
+mod local_versions;
 mod lost_answers;
 #[cfg(unix)]
 mod matrix;

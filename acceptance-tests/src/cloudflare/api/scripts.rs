@@ -5,10 +5,11 @@ use axum::http::Response;
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Api, form, ok, wrong_method};
+use crate::cloudflare::account::Account;
 use crate::cloudflare::clock;
 use crate::cloudflare::failure::ApiFailure;
 use crate::cloudflare::runtime::ModuleFile;
-use crate::cloudflare::script::Script;
+use crate::cloudflare::script::{Script, Settings};
 use crate::cloudflare::upload::{
     Metadata, Unmentioned, Upload, apply_upload, check_request, check_size,
 };
@@ -116,38 +117,45 @@ async fn upload(api: &Api, name: &str) -> Answer {
     let form = form::read(api, "metadata").await?;
     let metadata = Metadata::parse(&form.metadata)?;
     check_request(&api.cloud.account(), name, &metadata)?;
-    let upload = new_code(api, name, metadata, form.modules).await?;
+    let upload = new_code(api, name, metadata, form.modules, Settings::default()).await?;
     let fields = api
         .cloud
         .change(|account| {
             apply_upload(account, upload, &clock::now())?;
-            let script = &account.scripts[name];
-            let mut fields = shown(name, script);
-            fields.insert("deployment_id".into(), json!(script.deployment_id()));
-            if let Some(report) = script.exports.report() {
-                fields.insert("exports_reconciliation".into(), json!(report));
-            }
-            fields.insert("startup_time_ms".into(), json!(script.code.startup_ms));
-            fields.insert("entry_point".into(), json!(script.code.main));
-            Ok(fields)
+            Ok(uploaded(account, name))
         })
         .await?;
-    Ok(ok(fields.into()))
+    Ok(ok(fields))
 }
 
-/// Runs the modules of a request once and makes an upload of it.
+/// The Worker as the answer to an upload shows it.
+fn uploaded(account: &Account, name: &str) -> Value {
+    let script = &account.scripts[name];
+    let mut fields = shown(name, script);
+    fields.insert("deployment_id".into(), json!(script.deployment_id()));
+    if let Some(report) = script.exports.report() {
+        fields.insert("exports_reconciliation".into(), json!(report));
+    }
+    fields.insert("startup_time_ms".into(), json!(script.code.startup_ms));
+    fields.insert("entry_point".into(), json!(script.code.main));
+    fields.into()
+}
+
+/// Runs the modules of a request once and makes an upload of it. What the request does not say about the runtime is
+/// taken from `settings`.
 pub(super) async fn new_code(
     api: &Api,
     name: &str,
     metadata: Metadata,
     modules: Vec<ModuleFile>,
+    settings: Settings,
 ) -> Result<Upload, ApiFailure> {
     let entry = metadata
         .entry
         .clone()
         .ok_or_else(|| ApiFailure::invalid("metadata must have a valid `main_module` specified"))?;
     check_size(&modules)?;
-    let settings = metadata.settings(Default::default());
+    let settings = metadata.settings(settings);
     let code = api.cloud.hosting.probe(entry, modules, &settings).await?;
     Ok(Upload {
         script: name.into(),
@@ -172,6 +180,52 @@ fn content(api: &Api, name: &str) -> Answer {
         }
         _ => Ok(content_form(script)),
     }
+}
+
+/// `/content`: the code, read as in `/content/v2`, or replaced while everything else stays.
+pub(super) async fn content_alone(api: &Api, name: &str) -> Answer {
+    match api.method.as_str() {
+        "GET" => find(api, name).map(content_form),
+        "PUT" => replace_content(api, name).await,
+        _ => Err(wrong_method()),
+    }
+}
+
+async fn replace_content(api: &Api, name: &str) -> Answer {
+    let (metadata, modules) = form::read_parts(api, "metadata").await?;
+    // Of the metadata only the part that is started counts; a header may name it instead.
+    let mut entry = Map::new();
+    for (field, header) in [
+        ("main_module", "cf-worker-main-module-part"),
+        ("body_part", "cf-worker-body-part"),
+    ] {
+        let header = api.headers.get(header).and_then(|it| it.to_str().ok());
+        let given = metadata.as_ref().and_then(|metadata| metadata.get(field));
+        if let Some(part) = given.cloned().or(header.map(Value::from)) {
+            entry.insert(field.into(), part);
+        }
+    }
+    let metadata = Metadata::parse(&entry.into())?;
+    let account = api.cloud.account();
+    let before = account
+        .scripts
+        .get(name)
+        .ok_or_else(ApiFailure::no_worker)?;
+    check_request(&account, name, &metadata)?;
+    let settings = before.settings.clone();
+    let mut upload = new_code(api, name, metadata, modules, settings).await?;
+    upload.unmentioned = Unmentioned::Stay;
+    let fields = api
+        .cloud
+        .change(|account| {
+            if !account.scripts.contains_key(name) {
+                return Err(ApiFailure::no_worker());
+            }
+            apply_upload(account, upload, &clock::now())?;
+            Ok(uploaded(account, name))
+        })
+        .await?;
+    Ok(ok(fields))
 }
 
 /// The code as it was uploaded, always as a form when it is made of modules.

@@ -6,7 +6,7 @@ use super::{Answer, Api, form, ok, wrong_method};
 use crate::cloudflare::account::Account;
 use crate::cloudflare::clock;
 use crate::cloudflare::failure::ApiFailure;
-use crate::cloudflare::script::{SCRIPT_SETTINGS, STORED_SETTINGS};
+use crate::cloudflare::script::{SCRIPT_SETTINGS, STORED_SETTINGS, Script};
 use crate::cloudflare::upload::{Metadata, Unmentioned, Upload, apply_upload, check_request};
 
 pub(super) async fn of_version(api: &Api, name: &str) -> Answer {
@@ -76,18 +76,33 @@ fn script_settings(account: &Account, name: &str) -> Result<Value, ApiFailure> {
     Ok(fields.into())
 }
 
+/// The bindings alone.
+pub(super) fn bindings(api: &Api, name: &str) -> Answer {
+    if api.method != "GET" {
+        return Err(wrong_method());
+    }
+    let script = api
+        .seen
+        .scripts
+        .get(name)
+        .ok_or_else(ApiFailure::no_worker)?;
+    Ok(ok(shown_bindings(&api.seen, name, script)))
+}
+
+fn shown_bindings(account: &Account, name: &str, script: &Script) -> Value {
+    let bindings = script.bindings.iter();
+    bindings
+        .map(|binding| binding.shown(account, name))
+        .collect()
+}
+
 fn shown(account: &Account, name: &str) -> Result<Value, ApiFailure> {
     let script = account
         .scripts
         .get(name)
         .ok_or_else(ApiFailure::no_worker)?;
-    let bindings: Vec<Value> = script
-        .bindings
-        .iter()
-        .map(|binding| binding.shown(account, name))
-        .collect();
     let mut fields = Map::new();
-    fields.insert("bindings".into(), json!(bindings));
+    fields.insert("bindings".into(), shown_bindings(account, name, script));
     let plain = [
         "compatibility_date",
         "compatibility_flags",

@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::served::{ModuleFile, ServedBinding, ServedWorker};
+use super::engines;
+use super::served::{ModuleFile, ServedBinding, ServedStores, ServedWorker};
 
 /// The service that stores objects. The space keeps it apart from every Worker's service.
-const DISK: &str = "object storage";
+pub(super) const DISK: &str = "object storage";
 
 /// A configuration being written into a folder.
 pub(super) struct Config<'a> {
@@ -29,17 +30,16 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// Adds all Workers, their objects' storage, and a socket for each Worker, named like it.
-    pub(super) fn serve(&mut self, workers: &[ServedWorker], disk: &Path) -> io::Result<()> {
-        let disk = disk.to_str().ok_or_else(|| {
-            io::Error::other(format!("the path {} is not valid UTF-8", disk.display()))
-        })?;
-        self.services.push(format!(
-            "(name = {}, disk = (path = {}, writable = true))",
-            quoted(DISK),
-            quoted(disk)
-        ));
-        let owners = Owners::of(workers);
+    /// Adds all Workers, the storage of their objects and of the stores, and a socket for each Worker, named like it.
+    pub(super) fn serve(
+        &mut self,
+        workers: &[ServedWorker],
+        stores: &ServedStores,
+        disk: &Path,
+    ) -> io::Result<()> {
+        self.disk(DISK, disk)?;
+        engines::add(self, workers, stores, disk)?;
+        let owners = Owners::of(workers, stores);
         for worker in workers {
             let mut extra = String::new();
             if !worker.namespaces.is_empty() {
@@ -97,6 +97,24 @@ impl<'a> Config<'a> {
             list(code.compatibility_flags.iter().map(|flag| quoted(flag))),
         ));
         Ok(())
+    }
+
+    /// Adds a service that reads and writes files in a folder.
+    pub(super) fn disk(&mut self, service: &str, folder: &Path) -> io::Result<()> {
+        let path = folder.to_str().ok_or_else(|| {
+            io::Error::other(format!("the path {} is not valid UTF-8", folder.display()))
+        })?;
+        self.services.push(format!(
+            "(name = {}, disk = (path = {}, writable = true))",
+            quoted(service),
+            quoted(path)
+        ));
+        Ok(())
+    }
+
+    /// Adds a service that is written out already.
+    pub(super) fn service(&mut self, definition: String) {
+        self.services.push(definition);
     }
 
     /// Adds a socket on a free port of the loopback interface.
@@ -162,10 +180,15 @@ impl<'a> Config<'a> {
                     quoted(&service_name(worker))
                 )
             }),
+            ServedBinding::Store { name, store } => owners
+                .stores
+                .kept
+                .contains(store)
+                .then(|| engines::binding(name, store)),
         })
     }
 
-    fn embed(&mut self, bytes: &[u8]) -> io::Result<String> {
+    pub(super) fn embed(&mut self, bytes: &[u8]) -> io::Result<String> {
         let name = self.files.to_string();
         fs::write(self.folder.join(&name), bytes)?;
         self.files += 1;
@@ -196,11 +219,13 @@ impl<'a> From<&'a ServedWorker> for Code<'a> {
 struct Owners<'a> {
     workers: Vec<&'a str>,
     namespaces: HashMap<&'a str, (&'a str, &'a str)>,
+    stores: &'a ServedStores,
 }
 
 impl<'a> Owners<'a> {
-    fn of(workers: &'a [ServedWorker]) -> Self {
+    fn of(workers: &'a [ServedWorker], stores: &'a ServedStores) -> Self {
         Self {
+            stores,
             workers: workers.iter().map(|worker| worker.name.as_str()).collect(),
             namespaces: workers
                 .iter()
@@ -217,7 +242,7 @@ impl<'a> Owners<'a> {
 }
 
 /// A Worker may be called `internet`, which is a service of workerd's own; the prefix keeps them apart.
-fn service_name(worker: &str) -> String {
+pub(super) fn service_name(worker: &str) -> String {
     format!("worker {worker}")
 }
 
@@ -236,12 +261,12 @@ fn module_kind(content_type: &str) -> Option<&'static str> {
     }
 }
 
-fn list(items: impl IntoIterator<Item = String>) -> String {
+pub(super) fn list(items: impl IntoIterator<Item = String>) -> String {
     format!("[{}]", items.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 /// A Cap'n Proto string literal. There is no `\u` escape in this format; bytes of UTF-8 are escaped one by one.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut literal = String::with_capacity(text.len() + 2);
     literal.push('"');
     for byte in text.bytes() {

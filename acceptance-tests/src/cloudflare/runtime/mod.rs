@@ -12,6 +12,7 @@ compile_error!(
 );
 
 mod capnp;
+mod engines;
 mod gate;
 mod probe;
 mod process;
@@ -23,15 +24,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
+use axum::body::Bytes;
+use axum::http::{Request, Response};
 use tempfile::TempDir;
-use tokio::sync::Mutex;
+use tokio::sync::RwLock;
 
 use capnp::{Code, Config};
 use gate::Gate;
 use process::{Process, StartFailure};
 pub use served::{
-    Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed, ServedBinding,
-    ServedNamespace, ServedWorker,
+    Delivery, Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed,
+    ServedBinding, ServedConsumer, ServedNamespace, ServedStores, ServedWorker, Store, StoreKind,
 };
 
 /// Where the runtime is and where it keeps data.
@@ -39,7 +42,7 @@ pub use served::{
 pub struct RuntimeOptions {
     /// The workerd binary.
     pub workerd: PathBuf,
-    /// A folder for Durable Object data, created if missing; kept when the runtime stops.
+    /// A folder for the data of Durable Objects and stores, created if missing; kept when the runtime stops.
     pub disk: PathBuf,
 }
 
@@ -53,7 +56,7 @@ struct Inner {
     disk: PathBuf,
     gate: Gate,
     /// What is served now; held for the whole of a deploy, so that there is one at a time.
-    served: Mutex<Option<Served>>,
+    served: RwLock<Option<Served>>,
 }
 
 /// A process and the configuration it can be started from again.
@@ -108,7 +111,7 @@ impl Runtime {
                 workerd,
                 disk,
                 gate,
-                served: Mutex::new(None),
+                served: RwLock::new(None),
             }),
         })
     }
@@ -145,17 +148,70 @@ impl Runtime {
         workers: Vec<ServedWorker>,
         drop_namespaces: &[String],
     ) -> Result<(), RuntimeError> {
+        self.deploy_with_stores(workers, ServedStores::default(), drop_namespaces)
+            .await
+    }
+
+    /// The same for Workers with KV namespaces, databases, buckets and queues.
+    pub async fn deploy_with_stores(
+        &self,
+        workers: Vec<ServedWorker>,
+        stores: ServedStores,
+        drop_namespaces: &[String],
+    ) -> Result<(), RuntimeError> {
         let inner = Arc::clone(&self.inner);
         let dropped = drop_namespaces.to_vec();
         // In a task of its own: a caller that stops waiting must not leave the gate closed.
-        tokio::spawn(async move { inner.deploy(&workers, &dropped).await })
+        tokio::spawn(async move { inner.deploy(&workers, &stores, &dropped).await })
             .await
             .map_err(|error| failed("finish a deploy")(io::Error::other(error)))?
     }
 
+    /// Makes requests wait until the next deploy or [`Runtime::resume`]. What is served goes on running meanwhile.
+    pub fn hold(&self) {
+        self.inner.gate.hold();
+    }
+
+    /// Lets requests through again to what is served.
+    pub fn resume(&self) {
+        self.inner.gate.resume();
+    }
+
+    /// Returns when a request waits, or would be cut off, or [`Runtime::demand`] was called.
+    pub async fn demanded(&self) {
+        self.inner.gate.demanded().await;
+    }
+
+    /// Asks for what a request that waits asks for.
+    pub fn demand(&self) {
+        self.inner.gate.demand();
+    }
+
+    /// Answers every request with this text until the next deploy, because nothing can be served.
+    pub async fn fail(&self, reason: &str) {
+        let _served = self.inner.served.write().await;
+        self.inner.gate.close().await;
+        self.inner.gate.lead_nowhere(reason);
+    }
+
+    /// Asks a store what a binding to it would ask, at a path of that protocol. Waits for a deploy in progress.
+    pub async fn ask(
+        &self,
+        store: &Store,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, RuntimeError> {
+        self.inner.gate.ready().await;
+        let served = self.inner.served.read().await;
+        let ports = served.as_ref().map(|served| &served.process.ports);
+        let port = ports.and_then(|ports| ports.get(engines::DOOR)).copied();
+        engines::ask(port, store, request)
+            .await
+            .map_err(failed("reach what Workers store"))
+    }
+
     /// Finishes requests in progress and ends the process.
     pub async fn stop(self) {
-        let mut served = self.inner.served.lock().await;
+        let mut served = self.inner.served.write().await;
         self.inner.gate.close().await;
         if let Some(served) = served.take() {
             served.process.end().await;
@@ -167,14 +223,15 @@ impl Inner {
     async fn deploy(
         &self,
         workers: &[ServedWorker],
+        stores: &ServedStores,
         dropped: &[String],
     ) -> Result<(), RuntimeError> {
         check_keys(workers, dropped)?;
         let next = self
-            .configure(workers)
+            .configure(workers, stores)
             .map_err(failed("write workerd's configuration"))?;
 
-        let mut served = self.served.lock().await;
+        let mut served = self.served.write().await;
         self.gate.close().await;
         let previous = match served.take() {
             Some(Served {
@@ -191,13 +248,16 @@ impl Inner {
             for key in dropped {
                 remove(&self.disk.join(key)).map_err(failed("remove a namespace's data"))?;
             }
+            for store in &stores.dropped {
+                engines::remove(&self.disk, store).map_err(failed("remove a store's data"))?;
+            }
         }
-        self.gate.lead_to(
-            served
-                .as_ref()
-                .map(|now| now.process.ports.clone())
-                .unwrap_or_default(),
-        );
+        let mut ports = served
+            .as_ref()
+            .map(|now| now.process.ports.clone())
+            .unwrap_or_default();
+        ports.remove(engines::DOOR);
+        self.gate.lead_to(ports);
         result
     }
 
@@ -241,14 +301,18 @@ impl Inner {
             })
     }
 
-    /// Writes the configuration of a set of Workers; no Workers need none, and no process.
-    fn configure(&self, workers: &[ServedWorker]) -> io::Result<Option<Configuration>> {
-        if workers.is_empty() {
+    /// Writes the configuration of a set of Workers; no Workers and no stores need none, and no process.
+    fn configure(
+        &self,
+        workers: &[ServedWorker],
+        stores: &ServedStores,
+    ) -> io::Result<Option<Configuration>> {
+        if workers.is_empty() && stores.kept.is_empty() {
             return Ok(None);
         }
         let folder = tempfile::tempdir()?;
         let mut config = Config::new(folder.path());
-        config.serve(workers, &self.disk)?;
+        config.serve(workers, stores, &self.disk)?;
         let (path, sockets) = config.finish()?;
         Ok(Some(Configuration {
             path,
