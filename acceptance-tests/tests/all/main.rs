@@ -22,6 +22,7 @@ mod layout;
 #[cfg(unix)]
 mod leftovers;
 mod local_cloudflare;
+mod local_exports;
 mod local_versions;
 mod local_stores;
 mod lost_answers;
