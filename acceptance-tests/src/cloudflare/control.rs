@@ -13,6 +13,7 @@ use super::bindings::{Binding, Target};
 use super::failure::ApiFailure;
 use super::faults::{Bucket, Fault};
 use super::server::Cloud;
+use super::triggers::Trigger;
 
 /// Something that another tool, or the dashboard, does to the account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,6 +124,11 @@ pub enum Action {
         /// The reading.
         names: NamespaceNames,
     },
+    /// Gives the account a domain, as its owner does in the dashboard.
+    AddZone {
+        /// The domain.
+        name: String,
+    },
     /// Registers or removes the account's workers.dev subdomain.
     SetSubdomain {
         /// The subdomain.
@@ -197,6 +203,7 @@ impl Action {
             Self::DeleteWorker { script } => account.delete_worker(&script, true)?,
             Self::SetPlan { plan } => account.plan = plan,
             Self::SetNamespaceNames { names } => account.names = names,
+            Self::AddZone { name } => account.add_zone(&name)?,
             Self::SetSubdomain { subdomain } => account.subdomain = subdomain,
         }
         Ok(())
@@ -299,6 +306,17 @@ async fn switch(
                 .change(|account| action.apply(account))
                 .await
                 .map_err(|failure| (StatusCode::BAD_REQUEST, failure.to_string()))?;
+        }
+        ("POST", "/trigger") => {
+            let trigger: Trigger = read(body)?;
+            let done = cloud.trigger(trigger).await;
+            return done.map(|done| json!(done)).map_err(|failure| {
+                let status = StatusCode::from_u16(failure.status);
+                (
+                    status.unwrap_or(StatusCode::BAD_REQUEST),
+                    failure.to_string(),
+                )
+            });
         }
         ("POST", "/reset") => {
             cloud

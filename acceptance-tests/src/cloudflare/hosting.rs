@@ -5,14 +5,17 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
 use super::account::Account;
+use super::addresses::Addresses;
+use super::assets::{self, Assets};
 use super::bindings::{Binding, Target};
 use super::failure::ApiFailure;
 use super::runtime::{
-    ExportKind, ModuleFile, ProbeFailureKind, Runtime, RuntimeError, RuntimeOptions, ServedBinding,
-    ServedNamespace, ServedWorker,
+    ExportKind, ModuleFile, ProbeFailureKind, Runtime, RuntimeError, RuntimeOptions, ServedAssets,
+    ServedBinding, ServedNamespace, ServedWorker,
 };
 use super::script::{Code, Exports, Script, Settings};
 
@@ -22,6 +25,8 @@ const OLDEST_DATE: &str = "2021-11-02";
 pub(super) struct Hosting {
     runtime: Runtime,
     disk: PathBuf,
+    /// Where uploaded assets are.
+    assets: PathBuf,
     deployed: Mutex<Deployed>,
 }
 
@@ -33,7 +38,11 @@ struct Deployed {
 }
 
 impl Hosting {
-    pub(super) async fn start(workerd: PathBuf, disk: PathBuf) -> Result<Self, RuntimeError> {
+    pub(super) async fn start(
+        workerd: PathBuf,
+        disk: PathBuf,
+        assets: PathBuf,
+    ) -> Result<Self, RuntimeError> {
         let runtime = Runtime::start(RuntimeOptions {
             workerd,
             disk: disk.clone(),
@@ -42,6 +51,7 @@ impl Hosting {
         Ok(Self {
             runtime,
             disk,
+            assets,
             deployed: Mutex::default(),
         })
     }
@@ -108,10 +118,14 @@ impl Hosting {
         current: impl Fn() -> std::sync::Arc<Account>,
     ) -> Result<(), RuntimeError> {
         let mut deployed = self.deployed.lock().await;
+        let account = current();
         if deployed.serving >= wanted {
+            // Addresses change without a deploy. Those of a deploy that is still to come are its own business.
+            if deployed.serving >= account.serving {
+                self.runtime.lead(Addresses::of(&account));
+            }
             return Ok(());
         }
-        let account = current();
         let namespaces: BTreeSet<String> =
             account.namespaces.iter().map(|ns| ns.id.clone()).collect();
         let dropped: Vec<String> = deployed
@@ -122,14 +136,83 @@ impl Hosting {
         let workers = account
             .scripts
             .iter()
-            .map(|(name, script)| served(&account, name, script))
-            .collect();
+            .map(|(name, script)| self.served(&account, name, script))
+            .collect::<Result<_, _>>()?;
         self.runtime.deploy(workers, &dropped).await?;
+        self.runtime.lead(Addresses::of(&account));
         *deployed = Deployed {
             serving: account.serving,
             namespaces,
         };
         Ok(())
+    }
+
+    /// Has workerd read how assets are to be served; refuses what it refuses (10021).
+    pub(super) async fn check_assets(
+        &self,
+        config: &Map<String, Value>,
+        settings: &Settings,
+    ) -> Result<(), ApiFailure> {
+        let date = settings
+            .compatibility_date
+            .as_deref()
+            .unwrap_or(OLDEST_DATE);
+        let config = assets::service_config(config).to_string();
+        let checked = self
+            .runtime
+            .check_assets(&config, date, &settings.compatibility_flags)
+            .await;
+        checked.map_err(|failure| match failure.kind {
+            ProbeFailureKind::Runtime => ApiFailure::new(
+                500,
+                10013,
+                format!("The local runtime failed: {}", failure.text),
+            ),
+            _ => ApiFailure::invalid(failure.text),
+        })
+    }
+
+    /// Runs the `scheduled` handler of a Worker; how it has ended, in the runtime's word.
+    pub(super) async fn trigger(
+        &self,
+        script: &str,
+        cron: &str,
+        time: u64,
+    ) -> Result<String, RuntimeError> {
+        self.runtime.trigger(script, cron, time).await
+    }
+
+    pub(super) async fn process(&self) -> Option<u32> {
+        self.runtime.process().await
+    }
+
+    fn served(
+        &self,
+        account: &Account,
+        name: &str,
+        script: &Script,
+    ) -> Result<ServedWorker, RuntimeError> {
+        let assets = script.code.assets.as_ref();
+        let assets = assets
+            .map(|assets| self.served_assets(assets))
+            .transpose()?;
+        let mut worker = served(account, name, script);
+        worker.assets = assets;
+        worker.handles_cron = script.handles_cron();
+        Ok(worker)
+    }
+
+    fn served_assets(&self, assets: &Assets) -> Result<ServedAssets, RuntimeError> {
+        let site = assets::site(&self.assets, &assets.manifest);
+        // A folder that somebody has removed must not keep everything else from being served.
+        let folder = std::fs::create_dir_all(&site).and_then(|()| site.canonicalize());
+        Ok(ServedAssets {
+            folder: folder.map_err(|source| RuntimeError::Io {
+                what: "find the files of assets".into(),
+                source,
+            })?,
+            config: assets::service_config(&assets.config).to_string(),
+        })
     }
 
     /// The ids of the objects of a namespace, each with whether it has stored data, in order.
@@ -184,6 +267,7 @@ fn served(account: &Account, name: &str, script: &Script) -> ServedWorker {
             .iter()
             .filter_map(|b| served_binding(account, b))
             .collect(),
+        ..ServedWorker::default()
     }
 }
 
@@ -199,6 +283,7 @@ fn served_binding(account: &Account, binding: &Binding) -> Option<ServedBinding>
             name,
             value: binding.members.get("json")?.to_string(),
         }),
+        ("assets", _) => Some(ServedBinding::Assets { name }),
         (_, Target::Namespace(id)) => {
             account.namespace_by_id(id)?;
             Some(ServedBinding::DurableObject {

@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::assets::Assets;
 use super::bindings::Binding;
 use super::runtime::ModuleFile;
+use super::schedules::Schedule;
 
 /// A deployed Worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,6 +33,9 @@ pub struct Script {
     pub migration_tag: Option<String>,
     /// Whether the Worker answers on workers.dev.
     pub subdomain: ScriptSubdomain,
+    /// When it is run by the clock.
+    #[serde(default)]
+    pub schedules: Vec<Schedule>,
 }
 
 /// Reachability on workers.dev.
@@ -42,7 +47,7 @@ pub struct ScriptSubdomain {
     pub previews_enabled: bool,
 }
 
-/// Modules and what they export.
+/// Modules and what they export. A Worker of static assets alone has no modules.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Code {
     /// The module that is started.
@@ -53,6 +58,17 @@ pub struct Code {
     pub exports: Exports,
     /// Hash of the content.
     pub etag: String,
+    /// Static assets.
+    #[serde(default)]
+    pub assets: Option<Assets>,
+}
+
+impl Script {
+    /// Whether there is something that a cron trigger can run.
+    pub fn handles_cron(&self) -> bool {
+        let handlers = &self.code.exports.handlers;
+        handlers.iter().any(|handler| handler == "scheduled")
+    }
 }
 
 /// What a main module exports.
@@ -67,6 +83,11 @@ pub struct Exports {
 }
 
 impl Code {
+    /// What a Worker of static assets alone has.
+    pub fn without_modules() -> Self {
+        Self::new(String::new(), Vec::new(), Exports::default())
+    }
+
     /// Code with the etag of its content.
     pub fn new(main: String, modules: Vec<ModuleFile>, exports: Exports) -> Self {
         let mut hash = Sha256::new();
@@ -86,6 +107,7 @@ impl Code {
             modules: modules.into(),
             exports,
             etag,
+            assets: None,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::account::{Account, Plan, check_script_name};
+use super::assets::{self, AssetsDraft};
 use super::bindings::{self, Binding, Draft, Inheritance, Target};
 use super::clock;
 use super::failure::ApiFailure;
@@ -20,6 +21,9 @@ pub struct Metadata {
     migrations: Option<Migrations>,
     bindings: Option<Vec<Draft>>,
     keep: BTreeSet<String>,
+    /// Static assets, and whether those of the version before stay when none are given.
+    pub assets: Option<AssetsDraft>,
+    keep_assets: bool,
     fields: Map<String, Value>,
 }
 
@@ -33,7 +37,6 @@ impl Metadata {
         for (name, what) in [
             ("body_part", "Service Worker syntax"),
             ("exports", "exports"),
-            ("assets", "assets"),
         ] {
             if get(name).is_some() {
                 return Err(ApiFailure::invalid(format!(
@@ -61,8 +64,10 @@ impl Metadata {
                 return Err(wrong(name, "an array of strings"));
             }
         }
-        if get("logpush").is_some_and(|value| !value.is_boolean()) {
-            return Err(wrong("logpush", "a boolean"));
+        for name in ["logpush", "keep_assets"] {
+            if get(name).is_some_and(|value| !value.is_boolean()) {
+                return Err(wrong(name, "a boolean"));
+            }
         }
         if let Some(date) = get("compatibility_date").and_then(Value::as_str)
             && !clock::is_date(date)
@@ -78,8 +83,15 @@ impl Metadata {
             migrations: Migrations::parse(fields.get("migrations").unwrap_or(&Value::Null))?,
             bindings: get("bindings").map(bindings::parse).transpose()?,
             keep: strings(get("keep_bindings")).into_iter().collect(),
+            assets: get("assets").map(AssetsDraft::parse).transpose()?,
+            keep_assets: get("keep_assets").and_then(Value::as_bool) == Some(true),
             fields: fields.clone(),
         })
+    }
+
+    /// Whether the upload may be one of static assets alone, without code.
+    pub fn brings_assets(&self) -> bool {
+        self.assets.is_some() || self.keep_assets
     }
 
     /// The settings after this request: those given replace those of `base`.
@@ -169,6 +181,11 @@ pub fn check_request(
     Ok(())
 }
 
+/// There is nothing to start.
+pub fn no_main_module() -> ApiFailure {
+    ApiFailure::invalid("metadata must have a valid `main_module` specified")
+}
+
 /// The account has no workers.dev subdomain: 10063.
 pub fn no_subdomain() -> ApiFailure {
     ApiFailure::refused(
@@ -185,7 +202,19 @@ pub fn apply_upload(account: &mut Account, upload: Upload, now: &str) -> Result<
     let name = upload.script.as_str();
     let before = account.scripts.get(name);
     let code = match (&upload.code, before) {
-        (Some(code), _) => code.clone(),
+        (Some(code), _) => {
+            let mut code = code.clone();
+            code.assets = assets::after(
+                code.assets,
+                upload.metadata.assets.as_ref(),
+                upload.metadata.keep_assets,
+                before.and_then(|script| script.code.assets.as_ref()),
+            )?;
+            if code.assets.is_none() && code.modules.is_empty() {
+                return Err(no_main_module());
+            }
+            code
+        }
         (None, Some(script)) => script.code.clone(),
         (None, None) => return Err(ApiFailure::no_worker()),
     };
@@ -225,6 +254,7 @@ pub fn apply_upload(account: &mut Account, upload: Upload, now: &str) -> Result<
             bindings: old_bindings.to_vec(),
             migration_tag,
             subdomain: before.map_or(ScriptSubdomain::default(), |script| script.subdomain),
+            schedules: before.map_or(Vec::new(), |script| script.schedules.clone()),
         },
     );
 
@@ -240,6 +270,10 @@ pub fn apply_upload(account: &mut Account, upload: Upload, now: &str) -> Result<
         };
         let resolved = bindings::resolve(&next, name, old_bindings, drafts, &inheritance)?;
         next.scripts.get_mut(name).expect("inserted above").bindings = resolved;
+    }
+    let script = &next.scripts[name];
+    if script.code.assets.is_none() && script.bindings.iter().any(|b| b.kind == "assets") {
+        return Err(assets::no_assets());
     }
     next.serving += 1;
     *account = next;

@@ -18,6 +18,29 @@ pub(super) struct Form {
 
 /// Reads a form whose JSON part has a given name.
 pub(super) async fn read(api: &Api, json_part: &str) -> Result<Form, ApiFailure> {
+    let (mut metadata, mut modules) = (None, Vec::new());
+    for part in parts(api).await? {
+        if part.name == json_part {
+            let value: Value = serde_json::from_slice(&part.body).map_err(|error| {
+                ApiFailure::invalid(format!("could not parse the {json_part} part: {error}"))
+            })?;
+            api.note.set(value.clone());
+            metadata = Some(value);
+        } else {
+            modules.push(part);
+        }
+    }
+    let metadata = metadata.ok_or_else(|| {
+        ApiFailure::refused(
+            10026,
+            format!("The request has no part named '{json_part}'."),
+        )
+    })?;
+    Ok(Form { metadata, modules })
+}
+
+/// Reads a form.
+pub(super) async fn parts(api: &Api) -> Result<Vec<ModuleFile>, ApiFailure> {
     let content_type = api
         .headers
         .get("content-type")
@@ -30,7 +53,7 @@ pub(super) async fn read(api: &Api, json_part: &str) -> Result<Form, ApiFailure>
     };
     let body = stream::iter([Ok::<Bytes, multer::Error>(api.body.clone())]);
     let mut parts = multer::Multipart::new(body, boundary);
-    let (mut metadata, mut modules) = (None, Vec::new());
+    let mut found = Vec::new();
     while let Some(part) = parts.next_field().await.map_err(unreadable)? {
         let name = part
             .name()
@@ -43,25 +66,11 @@ pub(super) async fn read(api: &Api, json_part: &str) -> Result<Form, ApiFailure>
             .and_then(|value| value.to_str().ok())
             .map(|text| text.split(';').next().unwrap_or(text).trim().to_owned());
         let body = part.bytes().await.map_err(unreadable)?;
-        if name == json_part {
-            let value: Value = serde_json::from_slice(&body).map_err(|error| {
-                ApiFailure::invalid(format!("could not parse the {json_part} part: {error}"))
-            })?;
-            api.note.set(value.clone());
-            metadata = Some(value);
-        } else {
-            modules.push(ModuleFile {
-                name,
-                content_type: content_type.unwrap_or_else(|| "application/octet-stream".into()),
-                body,
-            });
-        }
+        found.push(ModuleFile {
+            name,
+            content_type: content_type.unwrap_or_else(|| "application/octet-stream".into()),
+            body,
+        });
     }
-    let metadata = metadata.ok_or_else(|| {
-        ApiFailure::refused(
-            10026,
-            format!("The request has no part named '{json_part}'."),
-        )
-    })?;
-    Ok(Form { metadata, modules })
+    Ok(found)
 }

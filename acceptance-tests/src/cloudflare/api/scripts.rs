@@ -1,14 +1,14 @@
 //! `/workers/scripts`: list, upload, content, delete and references.
 
 use axum::body::Body;
-use axum::http::Response;
+use axum::http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Api, form, ok, wrong_method};
+use super::{Answer, Api, assets, form, ok, wrong_method};
 use crate::cloudflare::clock;
 use crate::cloudflare::failure::ApiFailure;
-use crate::cloudflare::script::Script;
-use crate::cloudflare::upload::{Metadata, Upload, apply_upload, check_request};
+use crate::cloudflare::script::{Code, Script};
+use crate::cloudflare::upload::{Metadata, Upload, apply_upload, check_request, no_main_module};
 
 /// The fields that a Worker has in every answer.
 pub(super) fn shown(name: &str, script: &Script) -> Map<String, Value> {
@@ -40,8 +40,8 @@ pub(super) fn shown(name: &str, script: &Script) -> Map<String, Value> {
         ("etag", json!(script.code.etag)),
         ("handlers", json!(script.code.exports.handlers)),
         ("named_handlers", json!(named_handlers)),
-        ("has_assets", json!(false)),
-        ("has_modules", json!(true)),
+        ("has_assets", json!(script.code.assets.is_some())),
+        ("has_modules", json!(!script.code.modules.is_empty())),
         ("last_deployed_from", json!("api")),
         ("created_on", json!(script.created_on)),
         ("modified_on", json!(script.modified_on)),
@@ -88,7 +88,10 @@ pub(super) fn list(api: &Api) -> Answer {
         })
         .map(|(name, script)| {
             let mut fields = shown(name, script);
-            fields.insert("routes".into(), Value::Null);
+            let routes = api.seen.routes_to(&script.tag);
+            let routes: Vec<Value> = routes.map(|route| api.seen.shown_route(route)).collect();
+            let routes = (!routes.is_empty()).then_some(routes);
+            fields.insert("routes".into(), json!(routes));
             if let Some(tag) = &script.migration_tag {
                 fields.insert("migration_tag".into(), json!(tag));
             }
@@ -119,16 +122,18 @@ async fn upload(api: &Api, name: &str) -> Answer {
     let form = form::read(api, "metadata").await?;
     let metadata = Metadata::parse(&form.metadata)?;
     check_request(&api.cloud.account(), name, &metadata)?;
-    let main = metadata
-        .main_module
-        .clone()
-        .ok_or_else(|| ApiFailure::invalid("metadata must have a valid `main_module` specified"))?;
+    let uploaded = assets::uploaded(api, metadata.assets.as_ref()).await?;
     let started = std::time::Instant::now();
-    let code = api
-        .cloud
-        .hosting
-        .probe(main, form.modules, &metadata.settings(Default::default()))
-        .await?;
+    let (hosting, settings) = (&api.cloud.hosting, metadata.settings(Default::default()));
+    if let Some(draft) = &metadata.assets {
+        hosting.check_assets(&draft.config, &settings).await?;
+    }
+    let mut code = match metadata.main_module.clone() {
+        Some(main) => hosting.probe(main, form.modules, &settings).await?,
+        None if metadata.brings_assets() => Code::without_modules(),
+        None => return Err(no_main_module()),
+    };
+    code.assets = uploaded;
     let startup = started.elapsed().as_millis() as u64;
     let upload = Upload {
         script: name.into(),
@@ -180,7 +185,13 @@ pub(super) fn content_v2(api: &Api, name: &str) -> Answer {
     if api.method != "GET" {
         return Err(wrong_method());
     }
-    find(api, name).map(content_form)
+    let script = find(api, name)?;
+    if script.code.modules.is_empty() {
+        let mut nothing = Response::new(Body::empty());
+        *nothing.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(nothing);
+    }
+    Ok(content_form(script))
 }
 
 fn find<'a>(api: &'a Api, name: &str) -> Result<&'a Script, ApiFailure> {

@@ -1,5 +1,14 @@
 //! The address users call. Chooses the Worker and passes the request on to its port; while a deploy replaces the
 //! process behind it, requests wait here, so none is refused or cut off. Knows nothing about processes.
+//!
+//! A Worker is called, in this order,
+//! - by any URL with the header `x-local-worker: <script>`,
+//! - by path, at `/__worker/<script>/<path>`; the Worker sees `/<path>`,
+//! - by host, at `<script>.localhost`,
+//! - by a route or a custom domain of the account, or on workers.dev where that is enabled: for a name that does not
+//!   resolve to here, send the request with its `Host` header, as `curl --connect-to` does.
+//!
+//! The Worker sees the host that the client has used.
 
 use std::collections::HashMap;
 use std::io;
@@ -23,9 +32,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::cloudflare::addresses::Addresses;
 
 /// Chooses the Worker by name, for clients that cannot resolve `<script>.localhost`.
 const WORKER_HEADER: HeaderName = HeaderName::from_static("x-local-worker");
+
+/// Chooses the Worker by path.
+const WORKER_PATH: &str = "/__worker/";
 
 /// How long requests in progress may hold up a deploy.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -34,6 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(super) struct Gate {
     pub(super) address: SocketAddr,
     backend: watch::Sender<Option<Backend>>,
+    addresses: watch::Sender<Addresses>,
     server: JoinHandle<()>,
 }
 
@@ -48,6 +64,7 @@ struct Backend {
 #[derive(Clone)]
 struct Forwarder {
     backend: watch::Receiver<Option<Backend>>,
+    addresses: watch::Receiver<Addresses>,
     client: Client<HttpConnector, Body>,
 }
 
@@ -57,8 +74,10 @@ impl Gate {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (backend, receiver) = watch::channel(Some(Backend::default()));
+        let (addresses, table) = watch::channel(Addresses::default());
         let forwarder = Forwarder {
             backend: receiver,
+            addresses: table,
             client: client(),
         };
         let router = Router::new().fallback(forward).with_state(forwarder);
@@ -74,6 +93,7 @@ impl Gate {
         Ok(Self {
             address,
             backend,
+            addresses,
             server,
         })
     }
@@ -99,6 +119,44 @@ impl Gate {
             ..Backend::default()
         }));
     }
+
+    /// Leads hosts and paths to Workers from now on.
+    pub(super) fn lead(&self, addresses: Addresses) {
+        self.addresses.send_replace(addresses);
+    }
+
+    /// Sends a request to one of the process's ports, as soon as there is one.
+    pub(super) async fn post(&self, port: &str, body: String) -> io::Result<Bytes> {
+        let (backend, _in_progress) = enter(&mut self.backend.subscribe())
+            .await
+            .ok_or_else(|| io::Error::other("the runtime has stopped"))?;
+        let number = backend.ports.get(port).copied();
+        let number =
+            number.ok_or_else(|| io::Error::other(format!("nothing listens at {port:?}")))?;
+        let request = Request::post(format!("http://127.0.0.1:{number}/"))
+            .body(Body::from(body))
+            .map_err(io::Error::other)?;
+        let response = client().request(request).await.map_err(io::Error::other)?;
+        let status = response.status();
+        let answer = axum::body::to_bytes(Body::new(response.into_body()), usize::MAX)
+            .await
+            .map_err(io::Error::other)?;
+        if !status.is_success() {
+            let text = String::from_utf8_lossy(&answer);
+            return Err(io::Error::other(format!("the answer is {status}: {text}")));
+        }
+        Ok(answer)
+    }
+}
+
+/// Waits until requests are let through, and is one of them as long as the token lives.
+async fn enter(
+    backend: &mut watch::Receiver<Option<Backend>>,
+) -> Option<(Backend, TaskTrackerToken)> {
+    // The token is taken while the channel is borrowed: `close` either makes us wait or waits for us.
+    let backend = backend.wait_for(Option::is_some).await.ok()?;
+    let backend = backend.as_ref()?;
+    Some((backend.clone(), backend.in_progress.token()))
 }
 
 impl Drop for Gate {
@@ -125,19 +183,16 @@ fn client() -> Client<HttpConnector, Body> {
 }
 
 async fn forward(State(mut forwarder): State<Forwarder>, mut request: Request) -> Response {
-    let Some(script) = script(&request) else {
+    let Some((backend, in_progress)) = enter(&mut forwarder.backend).await else {
+        return explain(StatusCode::SERVICE_UNAVAILABLE, "Local Cloudflare stopped.");
+    };
+    let target = target(&request, &forwarder.addresses.borrow());
+    let Some(Target { script, path }) = target else {
         return explain(
             StatusCode::NOT_FOUND,
-            "Name a Worker: call http://<script>.localhost:<port>/, or send the header `x-local-worker: <script>`.",
+            "There is nothing here yet. Name a Worker: call http://<script>.localhost:<port>/ or \
+             http://127.0.0.1:<port>/__worker/<script>/, or send the header `x-local-worker: <script>`.",
         );
-    };
-    let (backend, in_progress) = match forwarder.backend.wait_for(Option::is_some).await {
-        // The token is taken while the channel is borrowed: `close` either makes us wait or waits for us.
-        Ok(backend) => match backend.as_ref() {
-            Some(backend) => (backend.clone(), backend.in_progress.token()),
-            None => return explain(StatusCode::SERVICE_UNAVAILABLE, "Local Cloudflare stopped."),
-        },
-        Err(_) => return explain(StatusCode::SERVICE_UNAVAILABLE, "Local Cloudflare stopped."),
     };
     let Some(port) = backend.ports.get(&script).copied() else {
         return explain(
@@ -146,10 +201,6 @@ async fn forward(State(mut forwarder): State<Forwarder>, mut request: Request) -
         );
     };
 
-    let path = request
-        .uri()
-        .path_and_query()
-        .map_or("/", |path| path.as_str());
     let Ok(uri) = format!("http://127.0.0.1:{port}{path}").parse() else {
         return explain(
             StatusCode::BAD_REQUEST,
@@ -201,14 +252,51 @@ async fn forward(State(mut forwarder): State<Forwarder>, mut request: Request) -
         .into_response()
 }
 
-/// The script a request is for: the header names it, or the host is `<script>.<anything>`.
-fn script(request: &Request) -> Option<String> {
+/// Where a request goes.
+struct Target {
+    script: String,
+    /// The path and the query that the Worker sees.
+    path: String,
+}
+
+/// Finds the Worker; nothing if the request names none and nothing is at its URL.
+fn target(request: &Request, addresses: &Addresses) -> Option<Target> {
     let text = |name| request.headers().get(name)?.to_str().ok();
+    let path = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |path| path.as_str());
+    // What is not a Worker has a space in its name.
+    let named = |script: &str| (!script.contains(' ')).then(|| script.to_owned());
+    let at = |path: &str, script: Option<String>| {
+        script.map(|script| Target {
+            script,
+            path: path.to_owned(),
+        })
+    };
     if let Some(script) = text(WORKER_HEADER) {
-        return Some(script.into());
+        return at(path, named(script));
+    }
+    if let Some(rest) = path.strip_prefix(WORKER_PATH) {
+        let (script, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let path = match path.strip_prefix('/') {
+            Some(_) => path.to_owned(),
+            None => format!("/{path}"),
+        };
+        return at(&path, named(script));
     }
     let host = request.uri().host().or_else(|| text(header::HOST))?;
-    host.split_once('.').map(|(script, _)| script.into())
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+    let host = host.to_ascii_lowercase();
+    match host.strip_suffix(".localhost") {
+        Some(script) => at(path, named(script)),
+        None => at(
+            path,
+            addresses
+                .find(&host, request.uri().path())
+                .map(str::to_owned),
+        ),
+    }
 }
 
 async fn tunnel(client_side: OnUpgrade, server_side: OnUpgrade) {

@@ -21,18 +21,27 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fs, io};
 
+use serde::Deserialize;
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
-use capnp::{Code, Config};
+use super::addresses::Addresses;
+
+use capnp::{Code, Config, TRIGGERS};
 use gate::Gate;
 use process::{Process, StartFailure};
 pub use served::{
-    Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed, ServedBinding,
-    ServedNamespace, ServedWorker,
+    Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed, ServedAssets,
+    ServedBinding, ServedNamespace, ServedWorker,
 };
+
+/// How long a process has to live to be started again at once when it dies.
+const LIFETIME: Duration = Duration::from_secs(1);
 
 /// Where the runtime is and where it keeps data.
 #[derive(Clone, Debug)]
@@ -66,6 +75,12 @@ struct Configuration {
     path: PathBuf,
     sockets: usize,
     _folder: TempDir,
+}
+
+/// How a `scheduled` handler has ended.
+#[derive(Deserialize)]
+struct Outcome {
+    outcome: String,
 }
 
 /// Why the runtime could not do what it was asked.
@@ -153,6 +168,42 @@ impl Runtime {
             .map_err(|error| failed("finish a deploy")(io::Error::other(error)))?
     }
 
+    /// Has a throw-away process read how assets are to be served.
+    pub async fn check_assets(
+        &self,
+        config: &str,
+        compat_date: &str,
+        flags: &[String],
+    ) -> Result<(), ProbeFailure> {
+        probe::check_assets(&self.inner.workerd, config, compat_date, flags).await
+    }
+
+    /// Where Workers can be called from now on, besides by name.
+    pub fn lead(&self, addresses: Addresses) {
+        self.inner.gate.lead(addresses);
+    }
+
+    /// Runs the `scheduled` handler of a served Worker; how it has ended, in workerd's word.
+    pub async fn trigger(
+        &self,
+        script: &str,
+        cron: &str,
+        time: u64,
+    ) -> Result<String, RuntimeError> {
+        let body = json!({"script": script, "cron": cron, "time": time}).to_string();
+        let answer = self.inner.gate.post(TRIGGERS, body).await;
+        answer
+            .and_then(|answer| Ok(serde_json::from_slice::<Outcome>(&answer)?))
+            .map(|done| done.outcome)
+            .map_err(failed("trigger a scheduled handler"))
+    }
+
+    /// The id of the process, if one runs.
+    pub async fn process(&self) -> Option<u32> {
+        let served = self.inner.served.lock().await;
+        served.as_ref().and_then(|served| served.process.id())
+    }
+
     /// Finishes requests in progress and ends the process.
     pub async fn stop(self) {
         let mut served = self.inner.served.lock().await;
@@ -165,7 +216,7 @@ impl Runtime {
 
 impl Inner {
     async fn deploy(
-        &self,
+        self: &Arc<Self>,
         workers: &[ServedWorker],
         dropped: &[String],
     ) -> Result<(), RuntimeError> {
@@ -192,13 +243,52 @@ impl Inner {
                 remove(&self.disk.join(key)).map_err(failed("remove a namespace's data"))?;
             }
         }
-        self.gate.lead_to(
-            served
-                .as_ref()
-                .map(|now| now.process.ports.clone())
-                .unwrap_or_default(),
-        );
+        self.open(served.as_ref());
         result
+    }
+
+    /// Lets requests through to a process, and sees to it that there is another one when it dies.
+    fn open(self: &Arc<Self>, served: Option<&Served>) {
+        let ports = served.map(|now| now.process.ports.clone());
+        self.gate.lead_to(ports.unwrap_or_default());
+        if let Some(served) = served {
+            let (gone, started) = (served.process.gone.clone(), Instant::now());
+            let inner = Arc::downgrade(self);
+            tokio::spawn(async move {
+                gone.cancelled().await;
+                if let Some(inner) = inner.upgrade() {
+                    inner.revive(started).await;
+                }
+            });
+        }
+    }
+
+    /// Starts the process again if it has died; a deploy or the end of everything may have been the reason.
+    fn revive(
+        self: Arc<Self>,
+        started: Instant,
+    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            let mut served = self.served.lock().await;
+            let Some(dead) = served.take_if(|served| served.process.gone.is_cancelled()) else {
+                return;
+            };
+            log::warn!("workerd has died; it is started again");
+            self.gate.close().await;
+            // One that dies again and again must not keep the machine busy.
+            tokio::time::sleep_until(started + LIFETIME).await;
+            let configuration = dead.configuration;
+            match self.run(&configuration).await {
+                Ok(process) => {
+                    *served = Some(Served {
+                        configuration,
+                        process,
+                    });
+                }
+                Err(error) => log::error!("workerd cannot be started again: {error}"),
+            }
+            self.open(served.as_ref());
+        })
     }
 
     /// Starts the next process, or the previous one again if the next one does not start.

@@ -10,9 +10,12 @@ use axum::body::Bytes;
 use serde::Deserialize;
 use tokio::time::timeout;
 
+use super::capnp::dated;
 use super::capnp::{Code, Config};
 use super::process::{Process, StartFailure};
-use super::served::{Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed};
+use super::served::{
+    Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed, ServedAssets,
+};
 
 /// Far more than a start takes on a busy machine, and short enough to wait for when the code never finishes.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -81,20 +84,47 @@ async fn describe_exports(
     config.socket(SERVICE, SERVICE);
     let (path, sockets) = config.finish().map_err(broken)?;
 
-    let process =
-        Process::start(workerd, &path, sockets)
-            .await
-            .map_err(|failure| match failure {
-                StartFailure::Io(error) => broken(error),
-                StartFailure::Exited(stderr) => ProbeFailure {
-                    text: startup_text(&stderr),
-                    kind: ProbeFailureKind::Startup,
-                },
-            })?;
+    let process = start(workerd, &path, sockets).await?;
     let port = process.ports.get(SERVICE).copied().unwrap_or_default();
     let answer = super::gate::get(port).await.map_err(broken)?;
     // Dropping the process kills it; nothing in it is worth waiting for.
     serde_json::from_slice(&answer).map_err(|error| broken(error.into()))
+}
+
+/// See [`super::Runtime::check_assets`].
+pub(super) async fn check_assets(
+    workerd: &Path,
+    config: &str,
+    date: &str,
+    flags: &[String],
+) -> Result<(), ProbeFailure> {
+    let folder = tempfile::tempdir().map_err(broken)?;
+    let assets = ServedAssets {
+        folder: folder.path().to_owned(),
+        config: config.to_owned(),
+    };
+    let mut config = Config::new(folder.path());
+    config
+        .assets(SERVICE, &assets, &dated(date, flags))
+        .map_err(broken)?;
+    config.socket(SERVICE, SERVICE);
+    let (path, sockets) = config.finish().map_err(broken)?;
+    match timeout(TIME_LIMIT, start(workerd, &path, sockets)).await {
+        Ok(started) => started.map(drop),
+        Err(elapsed) => Err(broken(elapsed.into())),
+    }
+}
+
+async fn start(workerd: &Path, config: &Path, sockets: usize) -> Result<Process, ProbeFailure> {
+    Process::start(workerd, config, sockets)
+        .await
+        .map_err(|failure| match failure {
+            StartFailure::Io(error) => broken(error),
+            StartFailure::Exited(stderr) => ProbeFailure {
+                text: startup_text(&stderr),
+                kind: ProbeFailureKind::Startup,
+            },
+        })
 }
 
 fn judge(described: BTreeMap<String, Described>) -> Result<Probed, ProbeFailure> {
