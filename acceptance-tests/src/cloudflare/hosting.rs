@@ -138,8 +138,10 @@ impl Hosting {
             .iter()
             .map(|(name, script)| self.served(&account, name, script))
             .collect::<Result<_, _>>()?;
-        self.runtime.deploy(workers, &dropped).await?;
-        self.runtime.lead(Addresses::of(&account));
+        let addresses = Addresses::of(&account);
+        self.runtime
+            .deploy_at(workers, &dropped, Some(addresses))
+            .await?;
         *deployed = Deployed {
             serving: account.serving,
             namespaces,

@@ -9,7 +9,7 @@ use acceptance_tests::install;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-const COUNTER: &str = r#"
+pub(crate) const COUNTER: &str = r#"
 import { DurableObject } from "cloudflare:workers";
 export class CLASS extends DurableObject {
   async increment() {
@@ -25,20 +25,20 @@ export default {
 };
 "#;
 
-struct Bench {
-    local: LocalCloudflare,
-    http: reqwest::Client,
+pub(crate) struct Bench {
+    pub(crate) local: LocalCloudflare,
+    pub(crate) http: reqwest::Client,
 }
 
 impl Bench {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         // Tests of other files may have chosen it already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         Self::start_in(None).await
     }
 
     /// With an account that outlives it if there is a folder.
-    async fn start_in(folder: Option<&Path>) -> Self {
+    pub(crate) async fn start_in(folder: Option<&Path>) -> Self {
         let workerd = install::workerd().await.expect("workerd can be installed");
         let options = Options {
             state_dir: folder.map(Path::to_owned),
@@ -51,7 +51,7 @@ impl Bench {
         }
     }
 
-    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let url = format!(
             "{}/accounts/{}{path}",
             self.local.api_url(),
@@ -62,20 +62,20 @@ impl Bench {
             .bearer_auth(self.local.token())
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> (u16, Value) {
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> (u16, Value) {
         let response = request.send().await.expect("the API answers");
         let status = response.status().as_u16();
         (status, response.json().await.expect("the answer is JSON"))
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let (status, body) = self.send(self.request(Method::GET, path)).await;
         assert_eq!(status, 200, "{body}");
         body["result"].clone()
     }
 
     /// A form of a code part and metadata, in this order.
-    fn form(code: &str, metadata: &Value) -> reqwest::multipart::Form {
+    pub(crate) fn form(code: &str, metadata: &Value) -> reqwest::multipart::Form {
         let module = reqwest::multipart::Part::text(code.to_owned())
             .file_name("worker.js")
             .mime_str("application/javascript+module")
@@ -88,7 +88,7 @@ impl Bench {
             .text("metadata", metadata.to_string())
     }
 
-    async fn upload(&self, script: &str, code: &str, metadata: Value) -> (u16, Value) {
+    pub(crate) async fn upload(&self, script: &str, code: &str, metadata: Value) -> (u16, Value) {
         let path = format!("/workers/scripts/{script}");
         self.send(
             self.request(Method::PUT, &path)
@@ -98,7 +98,12 @@ impl Bench {
     }
 
     /// Uploads the counter with one class bound as `COUNTER`.
-    async fn upload_counter(&self, script: &str, class: &str, migrations: Value) -> Value {
+    pub(crate) async fn upload_counter(
+        &self,
+        script: &str,
+        class: &str,
+        migrations: Value,
+    ) -> Value {
         let metadata = json!({
             "bindings": [{"name": "COUNTER", "type": "durable_object_namespace", "class_name": class}],
             "migrations": migrations,
@@ -111,7 +116,7 @@ impl Bench {
     }
 
     /// What the Worker answers.
-    async fn call(&self, script: &str) -> String {
+    pub(crate) async fn call(&self, script: &str) -> String {
         let url = format!("http://{}/", self.local.workers_address());
         let response = self
             .http
@@ -127,7 +132,7 @@ impl Bench {
     }
 }
 
-fn code(body: &Value) -> &Value {
+pub(crate) fn code(body: &Value) -> &Value {
     &body["errors"][0]["code"]
 }
 

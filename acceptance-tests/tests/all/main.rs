@@ -21,7 +21,9 @@ mod interruption;
 mod layout;
 #[cfg(unix)]
 mod leftovers;
+mod local_assets;
 mod local_cloudflare;
+mod local_traffic;
 mod lost_answers;
 #[cfg(unix)]
 mod matrix;

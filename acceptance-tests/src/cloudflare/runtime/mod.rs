@@ -160,10 +160,20 @@ impl Runtime {
         workers: Vec<ServedWorker>,
         drop_namespaces: &[String],
     ) -> Result<(), RuntimeError> {
+        self.deploy_at(workers, drop_namespaces, None).await
+    }
+
+    /// The same with other addresses, which come with the Workers: no request sees the one without the other.
+    pub async fn deploy_at(
+        &self,
+        workers: Vec<ServedWorker>,
+        drop_namespaces: &[String],
+        addresses: Option<Addresses>,
+    ) -> Result<(), RuntimeError> {
         let inner = Arc::clone(&self.inner);
         let dropped = drop_namespaces.to_vec();
         // In a task of its own: a caller that stops waiting must not leave the gate closed.
-        tokio::spawn(async move { inner.deploy(&workers, &dropped).await })
+        tokio::spawn(async move { inner.deploy(&workers, &dropped, addresses).await })
             .await
             .map_err(|error| failed("finish a deploy")(io::Error::other(error)))?
     }
@@ -219,6 +229,7 @@ impl Inner {
         self: &Arc<Self>,
         workers: &[ServedWorker],
         dropped: &[String],
+        addresses: Option<Addresses>,
     ) -> Result<(), RuntimeError> {
         check_keys(workers, dropped)?;
         let next = self
@@ -237,11 +248,15 @@ impl Inner {
             }
             None => None,
         };
-        let result = self.replace(&mut served, next, previous).await;
+        let mut result = self.replace(&mut served, next, previous).await;
         if result.is_ok() {
-            for key in dropped {
-                remove(&self.disk.join(key)).map_err(failed("remove a namespace's data"))?;
+            if let Some(addresses) = addresses {
+                self.gate.lead(addresses);
             }
+            result = dropped
+                .iter()
+                .try_for_each(|key| remove(&self.disk.join(key)))
+                .map_err(failed("remove a namespace's data"));
         }
         self.open(served.as_ref());
         result

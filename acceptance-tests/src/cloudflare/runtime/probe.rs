@@ -182,7 +182,8 @@ fn startup_text(stderr: &str) -> String {
             lines.push(line);
         }
     }
-    lines.join("\n")
+    let config = format!("Assets service {SERVICE:?}'s config");
+    lines.join("\n").replace(&config, "assets.config")
 }
 
 fn broken(error: io::Error) -> ProbeFailure {
