@@ -366,6 +366,42 @@ async fn zones_are_listed_and_looked_up() {
     assert_eq!((status, code(&body)), (404, &json!(7003)));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn another_subdomain_gives_workers_other_addresses() {
+    let bench = Bench::start().await;
+    bench.deploy_echo("w").await;
+    let enable = json!({"enabled": true});
+    let path = "/workers/scripts/w/subdomain";
+    assert_eq!(bench.with_json(Method::POST, path, enable).await.0, 200);
+    for body in [
+        json!({}),
+        json!({"enabled": 1}),
+        json!({"enabled": true, "previews_enabled": "no"}),
+    ] {
+        let (status, answer) = bench.with_json(Method::POST, path, body).await;
+        assert_eq!((status, code(&answer)), (400, &json!(10021)));
+    }
+    let path = "/workers/subdomain";
+    let taken = json!({"subdomain": "other"});
+    let (status, body) = bench.with_json(Method::PUT, path, taken.clone()).await;
+    assert_eq!((status, code(&body)), (409, &json!(10036)));
+    bench.send(bench.request(Method::DELETE, path)).await;
+    assert_eq!(bench.at("w.local.workers.dev", "/").await.0, 404);
+    for (name, status, expected) in [("other", 404, 10032), ("local", 404, 10032)] {
+        let path = format!("/workers/subdomains/{name}");
+        let (found, body) = bench.send(bench.request(Method::GET, &path)).await;
+        assert_eq!((found, code(&body)), (status, &json!(expected)));
+    }
+    let (status, body) = bench
+        .with_json(Method::PUT, path, json!({"subdomain": "a.b"}))
+        .await;
+    assert_eq!((status, code(&body)), (400, &json!(10021)));
+    assert_eq!(bench.with_json(Method::PUT, path, taken).await.0, 200);
+    assert_eq!(bench.at("w.other.workers.dev", "/").await.0, 200);
+    let mine = bench.request(Method::GET, "/workers/subdomains/other");
+    assert_eq!(code(&bench.send(mine).await.1), 10031);
+}
+
 const SCHEDULED: &str = r#"
 import { DurableObject } from "cloudflare:workers";
 export class Log extends DurableObject {

@@ -382,6 +382,7 @@ async fn route(api: &Api, path: &str) -> Answer {
         [] => accounts::one(api),
         ["tokens", "verify"] => accounts::verify_token(api),
         ["workers", "subdomain"] => subdomain::of_account(api).await,
+        ["workers", "subdomains", name] => subdomain::availability(api, name),
         ["workers", "scripts"] => scripts::list(api),
         ["workers", "scripts", name] => scripts::one(api, name).await,
         ["workers", "scripts", name, "content", "v2"] => scripts::content_v2(api, name),

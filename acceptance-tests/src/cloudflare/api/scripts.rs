@@ -123,11 +123,11 @@ async fn upload(api: &Api, name: &str) -> Answer {
     let metadata = Metadata::parse(&form.metadata)?;
     check_request(&api.cloud.account(), name, &metadata)?;
     let uploaded = assets::uploaded(api, metadata.assets.as_ref()).await?;
-    let started = std::time::Instant::now();
     let (hosting, settings) = (&api.cloud.hosting, metadata.settings(Default::default()));
     if let Some(draft) = &metadata.assets {
         hosting.check_assets(&draft.config, &settings).await?;
     }
+    let started = std::time::Instant::now();
     let mut code = match metadata.main_module.clone() {
         Some(main) => hosting.probe(main, form.modules, &settings).await?,
         None if metadata.brings_assets() => Code::without_modules(),
