@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::account::Plan;
+use super::bindings::Binding;
 use super::failure::ApiFailure;
 
 /// The assets of one version.
@@ -82,8 +83,13 @@ pub fn after(
 }
 
 /// An `assets` binding needs assets.
-pub fn no_assets() -> ApiFailure {
-    ApiFailure::invalid("Cannot use an assets binding without assets")
+pub fn check_bindings(bindings: &[Binding], assets: Option<&Assets>) -> Result<(), ApiFailure> {
+    if assets.is_none() && bindings.iter().any(|binding| binding.kind == "assets") {
+        return Err(ApiFailure::invalid(
+            "Cannot use an assets binding without assets",
+        ));
+    }
+    Ok(())
 }
 
 /// One file of a manifest.

@@ -1,9 +1,9 @@
 //! Local Cloudflare: an API for one account, with the Workers runtime `workerd` behind it.
 //!
-//! The rules are pure and stand in `account`, `script`, `bindings`, `migrations`, `upload`, `schedules`, `routes`,
-//! `domains` and `addresses`; `api` puts HTTP in
-//! front of them, `hosting` the runtime behind them, `faults` makes them misbehave on purpose. Nothing in this folder
-//! knows the provider.
+//! The rules are pure and stand in `account`, `script`, `versions`, `bindings`, `migrations`, `exports`, `stores`,
+//! `upload`, `secrets`, `schedules`, `routes`, `domains` and `addresses`; `api` puts HTTP in front of them, `hosting` the
+//! runtime behind them, `assets` keeps uploaded files, `triggers` runs crons, `faults` makes them misbehave on purpose.
+//! Nothing in this folder knows the provider.
 
 pub mod account;
 pub mod addresses;
@@ -14,6 +14,7 @@ mod calls;
 mod clock;
 mod control;
 pub mod domains;
+pub mod exports;
 pub mod failure;
 mod faults;
 mod hosting;
@@ -23,9 +24,12 @@ pub mod routes;
 pub mod runtime;
 pub mod schedules;
 pub mod script;
+pub mod secrets;
 mod server;
+pub mod stores;
 mod triggers;
 pub mod upload;
+pub mod versions;
 
 pub use calls::Call;
 pub use control::Action;

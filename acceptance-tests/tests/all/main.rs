@@ -24,9 +24,11 @@ mod leftovers;
 mod local_assets;
 mod local_cloudflare;
 mod local_traffic;
+mod local_versions;
 mod lost_answers;
 #[cfg(unix)]
 mod matrix;
+mod official_provider;
 #[cfg(unix)]
 mod plugin;
 mod provider_block;
@@ -35,6 +37,7 @@ mod rename;
 mod runtime;
 mod tags;
 mod taking_over;
+mod transcripts;
 mod transfers;
 mod unknown;
 mod walks;

@@ -9,6 +9,7 @@ use super::{Answer, Api, form, ok, respond, wrong_method};
 use crate::cloudflare::account::check_script_name;
 use crate::cloudflare::assets::{Assets, AssetsDraft};
 use crate::cloudflare::failure::ApiFailure;
+use crate::cloudflare::script::Settings;
 
 pub(super) async fn session(api: &Api, name: &str) -> Answer {
     if api.method != "POST" {
@@ -57,13 +58,17 @@ pub(super) async fn upload(api: &Api) -> Answer {
     ))
 }
 
-/// The assets that an upload of a Worker brings, looked up by their token.
+/// The assets that an upload of a Worker brings, looked up by their token; how they are served is checked.
 pub(super) async fn uploaded(
     api: &Api,
     draft: Option<&AssetsDraft>,
+    settings: &Settings,
 ) -> Result<Option<Assets>, ApiFailure> {
-    let Some((jwt, config)) = draft.and_then(|draft| Some((draft.jwt.clone()?, &draft.config)))
-    else {
+    let Some(AssetsDraft { jwt, config }) = draft else {
+        return Ok(None);
+    };
+    api.cloud.hosting.check_assets(config, settings).await?;
+    let Some(jwt) = jwt.clone() else {
         return Ok(None);
     };
     let cloud = api.cloud.clone();

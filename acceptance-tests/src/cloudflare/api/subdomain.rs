@@ -54,18 +54,7 @@ pub(super) async fn of_account(api: &Api) -> Answer {
     }
 }
 
-/// Whether a subdomain can be had: 10032 when nobody has it, 10031 when it is taken.
-pub(super) fn availability(api: &Api, name: &str) -> Answer {
-    if api.method != "GET" {
-        return Err(wrong_method());
-    }
-    Err(if api.seen.subdomain.as_deref() == Some(name) {
-        ApiFailure::new(409, 10031, "workers.api.error.subdomain_unavailable")
-    } else {
-        ApiFailure::new(404, 10032, "workers.api.error.subdomain_available")
-    })
-}
-
+/// Cloudflare's rule for a name on workers.dev.
 fn is_subdomain(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=63).contains(&name.len())
@@ -130,4 +119,20 @@ pub(super) async fn of_script(api: &Api, name: &str) -> Answer {
         })
         .await?;
     Ok(shown(subdomain))
+}
+
+/// Whether somebody could register a subdomain. The answer is an error either way: 10031 taken, 10032 free.
+pub(super) fn availability(api: &Api, name: &str) -> Answer {
+    if api.method != "GET" {
+        return Err(wrong_method());
+    }
+    Err(if api.seen.subdomain.as_deref() == Some(name) {
+        ApiFailure::new(
+            409,
+            10031,
+            "Subdomain is unavailable, please try a different subdomain",
+        )
+    } else {
+        ApiFailure::new(404, 10032, "Subdomain is available")
+    })
 }

@@ -6,10 +6,13 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::served::{ModuleFile, ServedAssets, ServedBinding, ServedWorker};
+use super::engines;
+use super::served::{
+    KeyMaterial, ModuleFile, ServedAssets, ServedBinding, ServedStores, ServedWorker, Syntax,
+};
 
 /// The service that stores objects. The space keeps it apart from every Worker's service.
-const DISK: &str = "object storage";
+pub(super) const DISK: &str = "object storage";
 
 /// The service, and its socket, that runs `scheduled` handlers. The space keeps it apart from every Worker's.
 pub(super) const TRIGGERS: &str = "cron triggers";
@@ -32,17 +35,16 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// Adds all Workers, their objects' storage, and a socket for each Worker, named like it.
-    pub(super) fn serve(&mut self, workers: &[ServedWorker], disk: &Path) -> io::Result<()> {
-        let disk = disk.to_str().ok_or_else(|| {
-            io::Error::other(format!("the path {} is not valid UTF-8", disk.display()))
-        })?;
-        self.services.push(format!(
-            "(name = {}, disk = (path = {}, writable = true))",
-            quoted(DISK),
-            quoted(disk)
-        ));
-        let owners = Owners::of(workers);
+    /// Adds all Workers, the storage of their objects and of the stores, and a socket for each Worker, named like it.
+    pub(super) fn serve(
+        &mut self,
+        workers: &[ServedWorker],
+        stores: &ServedStores,
+        disk: &Path,
+    ) -> io::Result<()> {
+        self.disk(DISK, disk)?;
+        engines::add(self, workers, stores, disk)?;
+        let owners = Owners::of(workers, stores);
         for worker in workers {
             let mut extra = String::new();
             if !worker.namespaces.is_empty() {
@@ -135,6 +137,7 @@ impl<'a> Config<'a> {
         }];
         let code = Code {
             main: "triggers.js",
+            syntax: Syntax::Modules,
             modules: &modules,
             compatibility_date: "2026-01-01",
             compatibility_flags: &["service_binding_extra_handlers".to_owned()],
@@ -146,6 +149,23 @@ impl<'a> Config<'a> {
 
     /// Adds one Worker without storage; `extra` continues its definition.
     pub(super) fn worker(&mut self, service: &str, code: Code<'_>, extra: &str) -> io::Result<()> {
+        let source = match code.syntax {
+            Syntax::Modules => format!("modules = {}", self.modules(&code)?),
+            Syntax::ServiceWorker => {
+                let main = code.modules.iter().find(|part| part.name == code.main);
+                let main = self.embed(main.map_or(&[], |part| &part.body))?;
+                format!("serviceWorkerScript = {main}")
+            }
+        };
+        self.services.push(format!(
+            "(name = {}, worker = ({source}, {}{extra}))",
+            quoted(service),
+            dated(code.compatibility_date, code.compatibility_flags),
+        ));
+        Ok(())
+    }
+
+    fn modules(&mut self, code: &Code<'_>) -> io::Result<String> {
         let (main, others): (Vec<_>, Vec<_>) = code
             .modules
             .iter()
@@ -161,13 +181,37 @@ impl<'a> Config<'a> {
                 ));
             }
         }
+        Ok(list(modules))
+    }
+
+    /// A list of bindings that need nothing else of the configuration; others are left out.
+    pub(super) fn values(&mut self, bindings: &[ServedBinding]) -> io::Result<String> {
+        let nothing = ServedStores::default();
+        let nobody = ServedWorker::default();
+        let owners = Owners::of(&[], &nothing);
+        let mut found = Vec::new();
+        for binding in bindings {
+            found.extend(self.binding(&nobody, binding, &owners)?);
+        }
+        Ok(list(found))
+    }
+
+    /// Adds a service that reads and writes files in a folder.
+    pub(super) fn disk(&mut self, service: &str, folder: &Path) -> io::Result<()> {
+        let path = folder.to_str().ok_or_else(|| {
+            io::Error::other(format!("the path {} is not valid UTF-8", folder.display()))
+        })?;
         self.services.push(format!(
-            "(name = {}, worker = (modules = {}, {}{extra}))",
+            "(name = {}, disk = (path = {}, writable = true))",
             quoted(service),
-            list(modules),
-            dated(code.compatibility_date, code.compatibility_flags),
+            quoted(path)
         ));
         Ok(())
+    }
+
+    /// Adds a service that is written out already.
+    pub(super) fn service(&mut self, definition: String) {
+        self.services.push(definition);
     }
 
     /// Adds a socket on a free port of the loopback interface.
@@ -215,6 +259,36 @@ impl<'a> Config<'a> {
                     quoted(&assets_name(&worker.name))
                 )
             }),
+            ServedBinding::Data { name, value } => {
+                let file = self.embed(value)?;
+                Some(format!("(name = {}, data = {file})", quoted(name)))
+            }
+            ServedBinding::Wasm { name, value } => {
+                let file = self.embed(value)?;
+                Some(format!("(name = {}, wasmModule = {file})", quoted(name)))
+            }
+            ServedBinding::Key {
+                name,
+                material,
+                algorithm,
+                usages,
+            } => {
+                let (form, text) = match material {
+                    KeyMaterial::Raw(text) => ("base64", text.clone()),
+                    KeyMaterial::Pkcs8(text) => ("pkcs8", pem("PRIVATE KEY", text)),
+                    KeyMaterial::Spki(text) => ("spki", pem("PUBLIC KEY", text)),
+                    KeyMaterial::Jwk(text) => ("jwk", text.clone()),
+                };
+                let (key, algorithm) = (
+                    self.embed(text.as_bytes())?,
+                    self.embed(algorithm.as_bytes())?,
+                );
+                Some(format!(
+                    "(name = {}, cryptoKey = ({form} = {key}, algorithm = (json = {algorithm}), usages = [{}]))",
+                    quoted(name),
+                    usages.join(", ")
+                ))
+            }
             ServedBinding::DurableObject { name, namespace_id } => owners
                 .namespaces
                 .get(namespace_id.as_str())
@@ -233,10 +307,15 @@ impl<'a> Config<'a> {
             } => owners
                 .designator(worker, entrypoint.as_deref())
                 .map(|service| format!("(name = {}, service = {service})", quoted(name))),
+            ServedBinding::Store { name, store } => owners
+                .stores
+                .kept
+                .contains(store)
+                .then(|| engines::binding(name, store)),
         })
     }
 
-    fn embed(&mut self, bytes: &[u8]) -> io::Result<String> {
+    pub(super) fn embed(&mut self, bytes: &[u8]) -> io::Result<String> {
         let name = self.files.to_string();
         fs::write(self.folder.join(&name), bytes)?;
         self.files += 1;
@@ -247,6 +326,7 @@ impl<'a> Config<'a> {
 /// The code of a Worker, whether it is going to be served or only probed.
 pub(super) struct Code<'a> {
     pub(super) main: &'a str,
+    pub(super) syntax: Syntax,
     pub(super) modules: &'a [ModuleFile],
     pub(super) compatibility_date: &'a str,
     pub(super) compatibility_flags: &'a [String],
@@ -256,6 +336,7 @@ impl<'a> From<&'a ServedWorker> for Code<'a> {
     fn from(worker: &'a ServedWorker) -> Self {
         Self {
             main: &worker.main,
+            syntax: worker.syntax,
             modules: &worker.modules,
             compatibility_date: &worker.compatibility_date,
             compatibility_flags: &worker.compatibility_flags,
@@ -267,11 +348,13 @@ impl<'a> From<&'a ServedWorker> for Code<'a> {
 struct Owners<'a> {
     workers: HashMap<&'a str, &'a ServedWorker>,
     namespaces: HashMap<&'a str, (&'a str, &'a str)>,
+    stores: &'a ServedStores,
 }
 
 impl<'a> Owners<'a> {
-    fn of(workers: &'a [ServedWorker]) -> Self {
+    fn of(workers: &'a [ServedWorker], stores: &'a ServedStores) -> Self {
         Self {
+            stores,
             workers: workers
                 .iter()
                 .map(|worker| (worker.name.as_str(), worker))
@@ -307,7 +390,7 @@ impl Owners<'_> {
 }
 
 /// A Worker may be called `internet`, which is a service of workerd's own; the prefix keeps them apart.
-fn service_name(worker: &str) -> String {
+pub(super) fn service_name(worker: &str) -> String {
     format!("worker {worker}")
 }
 
@@ -348,12 +431,17 @@ fn module_kind(content_type: &str) -> Option<&'static str> {
     }
 }
 
-fn list(items: impl IntoIterator<Item = String>) -> String {
+/// A key in base 64 as workerd wants it.
+fn pem(label: &str, base64: &str) -> String {
+    format!("-----BEGIN {label}-----\n{base64}\n-----END {label}-----\n")
+}
+
+pub(super) fn list(items: impl IntoIterator<Item = String>) -> String {
     format!("[{}]", items.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 /// A Cap'n Proto string literal. There is no `\u` escape in this format; bytes of UTF-8 are escaped one by one.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut literal = String::with_capacity(text.len() + 2);
     literal.push('"');
     for byte in text.bytes() {

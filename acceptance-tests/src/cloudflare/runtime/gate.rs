@@ -1,5 +1,6 @@
 //! The address users call. Chooses the Worker and passes the request on to its port; while a deploy replaces the
-//! process behind it, requests wait here, so none is refused or cut off. Knows nothing about processes.
+//! process behind it, requests wait here, so none is refused or cut off. A gate that is held tells when somebody waits.
+//! Knows nothing about processes.
 //!
 //! A Worker is called, in this order,
 //! - by any URL with the header `x-local-worker: <script>`,
@@ -13,7 +14,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use axum::Router;
@@ -28,7 +29,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -50,6 +51,9 @@ pub(super) struct Gate {
     pub(super) address: SocketAddr,
     backend: watch::Sender<Option<Backend>>,
     addresses: watch::Sender<Addresses>,
+    held: Mutex<Held>,
+    /// Told when somebody waits.
+    demand: Arc<Notify>,
     server: JoinHandle<()>,
 }
 
@@ -57,14 +61,27 @@ pub(super) struct Gate {
 #[derive(Clone, Default)]
 struct Backend {
     ports: Arc<HashMap<String, u16>>,
+    /// Why nobody can be served, if that is so.
+    broken: Option<Arc<str>>,
     in_progress: TaskTracker,
+    sockets: TaskTracker,
     replaced: CancellationToken,
+}
+
+/// A gate that makes requests wait.
+#[derive(Default)]
+struct Held {
+    /// What is behind it, and may be again.
+    backend: Option<Backend>,
+    /// Whether it was held since its opening was last prepared.
+    again: bool,
 }
 
 #[derive(Clone)]
 struct Forwarder {
     backend: watch::Receiver<Option<Backend>>,
     addresses: watch::Receiver<Addresses>,
+    demand: Arc<Notify>,
     client: Client<HttpConnector, Body>,
 }
 
@@ -75,9 +92,11 @@ impl Gate {
         let address = listener.local_addr()?;
         let (backend, receiver) = watch::channel(Some(Backend::default()));
         let (addresses, table) = watch::channel(Addresses::default());
+        let demand = Arc::new(Notify::new());
         let forwarder = Forwarder {
             backend: receiver,
             addresses: table,
+            demand: Arc::clone(&demand),
             client: client(),
         };
         let router = Router::new().fallback(forward).with_state(forwarder);
@@ -94,13 +113,82 @@ impl Gate {
             address,
             backend,
             addresses,
+            held: Mutex::default(),
+            demand,
             server,
         })
     }
 
+    /// Makes new requests wait, and leaves those in progress alone.
+    pub(super) fn hold(&self) {
+        self.held().again = true;
+        self.shut();
+    }
+
+    /// Forgets that the gate was held: what is led to from now on is what was asked for.
+    pub(super) fn renew(&self) {
+        self.held().again = false;
+    }
+
+    /// Whether requests wait.
+    pub(super) fn is_shut(&self) -> bool {
+        self.backend.borrow().is_none()
+    }
+
+    fn shut(&self) {
+        if let Some(backend) = self.backend.send_replace(None) {
+            let busy = !backend.in_progress.is_empty() || !backend.sockets.is_empty();
+            self.held().backend = Some(backend);
+            if busy {
+                self.demand.notify_one();
+            }
+        }
+    }
+
+    /// Lets requests through to what was there before the gate was held.
+    pub(super) fn resume(&self) {
+        let backend = self.held().backend.take();
+        if let Some(backend) = backend {
+            self.lead_on(backend);
+        }
+    }
+
+    /// Lets requests through, unless the gate was held again in the meantime; then they have to wait for more.
+    fn lead_on(&self, backend: Backend) {
+        let mut held = self.held();
+        if held.again {
+            held.backend = Some(backend);
+            self.demand.notify_one();
+        } else {
+            self.backend.send_replace(Some(backend));
+        }
+    }
+
+    /// Returns when a request waits, or somebody else wants the gate to be open.
+    pub(super) async fn demanded(&self) {
+        self.demand.notified().await;
+    }
+
+    /// Wants the gate to be open, as a request does.
+    pub(super) fn demand(&self) {
+        self.demand.notify_one();
+    }
+
+    /// Returns when the gate is open, as it is for a request.
+    pub(super) async fn ready(&self) {
+        let mut backend = self.backend.subscribe();
+        if backend.borrow().is_none() {
+            self.demand.notify_one();
+        }
+        // The sender lives as long as `self`.
+        let _ = backend.wait_for(Option::is_some).await;
+    }
+
     /// Makes new requests wait and returns when those in progress are done, or have had their time.
     pub(super) async fn close(&self) {
-        if let Some(backend) = self.backend.send_replace(None) {
+        self.shut();
+        let held = self.held().backend.take();
+        if let Some(backend) = held {
             backend.in_progress.close();
             if tokio::time::timeout(PATIENCE, backend.in_progress.wait())
                 .await
@@ -114,10 +202,30 @@ impl Gate {
 
     /// Lets requests through, those that waited included.
     pub(super) fn lead_to(&self, ports: HashMap<String, u16>) {
-        self.backend.send_replace(Some(Backend {
+        self.lead_on(Backend {
             ports: Arc::new(ports),
             ..Backend::default()
-        }));
+        });
+    }
+
+    /// Lets requests through to these ports, but not before the gate is opened for another reason.
+    pub(super) fn lead_later(&self, ports: HashMap<String, u16>) {
+        self.held().backend = Some(Backend {
+            ports: Arc::new(ports),
+            ..Backend::default()
+        });
+    }
+
+    /// Answers all requests with a reason why there is no other answer.
+    pub(super) fn lead_nowhere(&self, reason: &str) {
+        self.lead_on(Backend {
+            broken: Some(reason.into()),
+            ..Backend::default()
+        });
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().expect("no holder panics")
     }
 
     /// Leads hosts and paths to Workers from now on.
@@ -127,9 +235,12 @@ impl Gate {
 
     /// Sends a request to one of the process's ports, as soon as there is one.
     pub(super) async fn post(&self, port: &str, body: String) -> io::Result<Bytes> {
-        let (backend, _in_progress) = enter(&mut self.backend.subscribe())
+        let (backend, _in_progress) = enter(&mut self.backend.subscribe(), &self.demand)
             .await
             .ok_or_else(|| io::Error::other("the runtime has stopped"))?;
+        if let Some(reason) = &backend.broken {
+            return Err(io::Error::other(reason.to_string()));
+        }
         let number = backend.ports.get(port).copied();
         let number =
             number.ok_or_else(|| io::Error::other(format!("nothing listens at {port:?}")))?;
@@ -152,7 +263,11 @@ impl Gate {
 /// Waits until requests are let through, and is one of them as long as the token lives.
 async fn enter(
     backend: &mut watch::Receiver<Option<Backend>>,
+    demand: &Notify,
 ) -> Option<(Backend, TaskTrackerToken)> {
+    if backend.borrow().is_none() {
+        demand.notify_one();
+    }
     // The token is taken while the channel is borrowed: `close` either makes us wait or waits for us.
     let backend = backend.wait_for(Option::is_some).await.ok()?;
     let backend = backend.as_ref()?;
@@ -176,14 +291,15 @@ pub(super) async fn get(port: u16) -> io::Result<Bytes> {
         .map_err(io::Error::other)
 }
 
-fn client() -> Client<HttpConnector, Body> {
+pub(super) fn client() -> Client<HttpConnector, Body> {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     Client::builder(TokioExecutor::new()).build(connector)
 }
 
 async fn forward(State(mut forwarder): State<Forwarder>, mut request: Request) -> Response {
-    let Some((backend, in_progress)) = enter(&mut forwarder.backend).await else {
+    let Some((backend, in_progress)) = enter(&mut forwarder.backend, &forwarder.demand).await
+    else {
         return explain(StatusCode::SERVICE_UNAVAILABLE, "Local Cloudflare stopped.");
     };
     let target = target(&request, &forwarder.addresses.borrow());
@@ -194,6 +310,9 @@ async fn forward(State(mut forwarder): State<Forwarder>, mut request: Request) -
              http://127.0.0.1:<port>/__worker/<script>/, or send the header `x-local-worker: <script>`.",
         );
     };
+    if let Some(reason) = &backend.broken {
+        return explain(StatusCode::INTERNAL_SERVER_ERROR, reason);
+    }
     let Some(port) = backend.ports.get(&script).copied() else {
         return explain(
             StatusCode::NOT_FOUND,
@@ -228,9 +347,9 @@ async fn forward(State(mut forwarder): State<Forwarder>, mut request: Request) -
         let server_side = hyper::upgrade::on(&mut response);
         if let Some(client_side) = client_side {
             // As in production, a deploy ends WebSockets; it does not wait for them.
-            tokio::spawn(async move {
-                backend
-                    .replaced
+            let replaced = backend.replaced;
+            backend.sockets.spawn(async move {
+                replaced
                     .run_until_cancelled(tunnel(client_side, server_side))
                     .await;
             });

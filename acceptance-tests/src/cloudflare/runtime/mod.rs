@@ -12,22 +12,25 @@ compile_error!(
 );
 
 mod capnp;
+mod engines;
 mod gate;
 mod probe;
 mod process;
 mod served;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
+use axum::body::Bytes;
+use axum::http::{Request, Response};
 use serde::Deserialize;
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::sync::Mutex;
+use tokio::sync::RwLock;
 use tokio::time::Instant;
 
 use super::addresses::Addresses;
@@ -36,8 +39,9 @@ use capnp::{Code, Config, TRIGGERS};
 use gate::Gate;
 use process::{Process, StartFailure};
 pub use served::{
-    Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed, ServedAssets,
-    ServedBinding, ServedNamespace, ServedWorker,
+    Delivery, Export, ExportKind, KeyMaterial, ModuleFile, ProbeFailure, ProbeFailureKind, Probed,
+    ServedAssets, ServedBinding, ServedConsumer, ServedNamespace, ServedStores, ServedWorker,
+    Store, StoreKind, Syntax,
 };
 
 /// How long a process has to live to be started again at once when it dies.
@@ -48,7 +52,7 @@ const LIFETIME: Duration = Duration::from_secs(1);
 pub struct RuntimeOptions {
     /// The workerd binary.
     pub workerd: PathBuf,
-    /// A folder for Durable Object data, created if missing; kept when the runtime stops.
+    /// A folder for the data of Durable Objects and stores, created if missing; kept when the runtime stops.
     pub disk: PathBuf,
 }
 
@@ -62,7 +66,7 @@ struct Inner {
     disk: PathBuf,
     gate: Gate,
     /// What is served now; held for the whole of a deploy, so that there is one at a time.
-    served: Mutex<Option<Served>>,
+    served: RwLock<Option<Served>>,
 }
 
 /// A process and the configuration it can be started from again.
@@ -123,7 +127,7 @@ impl Runtime {
                 workerd,
                 disk,
                 gate,
-                served: Mutex::new(None),
+                served: RwLock::new(None),
             }),
         })
     }
@@ -144,11 +148,30 @@ impl Runtime {
     ) -> Result<Probed, ProbeFailure> {
         let code = Code {
             main,
+            syntax: Syntax::Modules,
             modules,
             compatibility_date: compat_date,
             compatibility_flags: flags,
         };
         probe::probe(&self.inner.workerd, code).await
+    }
+
+    /// Runs a classic script once, with those of its bindings that need nothing else, because it finds them as globals.
+    pub async fn probe_script(
+        &self,
+        script: &ModuleFile,
+        bindings: &[ServedBinding],
+        compat_date: &str,
+        flags: &[String],
+    ) -> Result<Probed, ProbeFailure> {
+        let code = Code {
+            main: &script.name,
+            syntax: Syntax::ServiceWorker,
+            modules: std::slice::from_ref(script),
+            compatibility_date: compat_date,
+            compatibility_flags: flags,
+        };
+        probe::probe_script(&self.inner.workerd, code, bindings).await
     }
 
     /// Serves exactly these Workers from now on and removes the data of `drop_namespaces`.
@@ -160,20 +183,21 @@ impl Runtime {
         workers: Vec<ServedWorker>,
         drop_namespaces: &[String],
     ) -> Result<(), RuntimeError> {
-        self.deploy_at(workers, drop_namespaces, None).await
+        self.deploy_with_stores(workers, ServedStores::default(), drop_namespaces)
+            .await
     }
 
-    /// The same with other addresses, which come with the Workers: no request sees the one without the other.
-    pub async fn deploy_at(
+    /// The same for Workers with KV namespaces, databases, buckets and queues.
+    pub async fn deploy_with_stores(
         &self,
         workers: Vec<ServedWorker>,
+        stores: ServedStores,
         drop_namespaces: &[String],
-        addresses: Option<Addresses>,
     ) -> Result<(), RuntimeError> {
         let inner = Arc::clone(&self.inner);
         let dropped = drop_namespaces.to_vec();
         // In a task of its own: a caller that stops waiting must not leave the gate closed.
-        tokio::spawn(async move { inner.deploy(&workers, &dropped, addresses).await })
+        tokio::spawn(async move { inner.deploy(&workers, &stores, &dropped).await })
             .await
             .map_err(|error| failed("finish a deploy")(io::Error::other(error)))?
     }
@@ -210,13 +234,61 @@ impl Runtime {
 
     /// The id of the process, if one runs.
     pub async fn process(&self) -> Option<u32> {
-        let served = self.inner.served.lock().await;
+        let served = self.inner.served.read().await;
         served.as_ref().and_then(|served| served.process.id())
+    }
+
+    /// Makes requests wait until a deploy or [`Runtime::resume`] that comes after [`Runtime::renew`]. What is served goes
+    /// on running meanwhile.
+    pub fn hold(&self) {
+        self.inner.gate.hold();
+    }
+
+    /// Says that what comes next to be served is all that was asked for so far.
+    pub fn renew(&self) {
+        self.inner.gate.renew();
+    }
+
+    /// Lets requests through again to what is served.
+    pub fn resume(&self) {
+        self.inner.gate.resume();
+    }
+
+    /// Returns when a request waits, or would be cut off, or [`Runtime::demand`] was called.
+    pub async fn demanded(&self) {
+        self.inner.gate.demanded().await;
+    }
+
+    /// Asks for what a request that waits asks for.
+    pub fn demand(&self) {
+        self.inner.gate.demand();
+    }
+
+    /// Answers every request with this text until the next deploy, because nothing can be served.
+    pub async fn fail(&self, reason: &str) {
+        let _served = self.inner.served.write().await;
+        self.inner.gate.close().await;
+        self.inner.gate.lead_nowhere(reason);
+    }
+
+    /// Asks a store what a binding to it would ask, at a path of that protocol. Waits for a deploy in progress.
+    pub async fn ask(
+        &self,
+        store: &Store,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, RuntimeError> {
+        self.inner.gate.ready().await;
+        let served = self.inner.served.read().await;
+        let ports = served.as_ref().map(|served| &served.process.ports);
+        let port = ports.and_then(|ports| ports.get(engines::DOOR)).copied();
+        engines::ask(port, store, request)
+            .await
+            .map_err(failed("reach what Workers store"))
     }
 
     /// Finishes requests in progress and ends the process.
     pub async fn stop(self) {
-        let mut served = self.inner.served.lock().await;
+        let mut served = self.inner.served.write().await;
         self.inner.gate.close().await;
         if let Some(served) = served.take() {
             served.process.end().await;
@@ -228,15 +300,15 @@ impl Inner {
     async fn deploy(
         self: &Arc<Self>,
         workers: &[ServedWorker],
+        stores: &ServedStores,
         dropped: &[String],
-        addresses: Option<Addresses>,
     ) -> Result<(), RuntimeError> {
         check_keys(workers, dropped)?;
         let next = self
-            .configure(workers)
+            .configure(workers, stores)
             .map_err(failed("write workerd's configuration"))?;
 
-        let mut served = self.served.lock().await;
+        let mut served = self.served.write().await;
         self.gate.close().await;
         let previous = match served.take() {
             Some(Served {
@@ -250,32 +322,40 @@ impl Inner {
         };
         let mut result = self.replace(&mut served, next, previous).await;
         if result.is_ok() {
-            if let Some(addresses) = addresses {
-                self.gate.lead(addresses);
-            }
-            result = dropped
-                .iter()
-                .try_for_each(|key| remove(&self.disk.join(key)))
-                .map_err(failed("remove a namespace's data"));
+            result = self
+                .remove_dropped(dropped, &stores.dropped)
+                .map_err(failed("remove data that nobody has any more"));
         }
-        self.open(served.as_ref());
+        self.gate.lead_to(self.watch(served.as_ref()));
         result
     }
 
-    /// Lets requests through to a process, and sees to it that there is another one when it dies.
-    fn open(self: &Arc<Self>, served: Option<&Served>) {
-        let ports = served.map(|now| now.process.ports.clone());
-        self.gate.lead_to(ports.unwrap_or_default());
-        if let Some(served) = served {
-            let (gone, started) = (served.process.gone.clone(), Instant::now());
-            let inner = Arc::downgrade(self);
-            tokio::spawn(async move {
-                gone.cancelled().await;
-                if let Some(inner) = inner.upgrade() {
-                    inner.revive(started).await;
-                }
-            });
-        }
+    /// Removes what belongs to deleted namespaces and stores.
+    fn remove_dropped(&self, namespaces: &[String], stores: &[Store]) -> io::Result<()> {
+        namespaces
+            .iter()
+            .try_for_each(|key| remove(&self.disk.join(key)))?;
+        stores
+            .iter()
+            .try_for_each(|store| engines::remove(&self.disk, store))
+    }
+
+    /// The ports of a process that requests may go to. Sees to it that there is another process when this one dies.
+    fn watch(self: &Arc<Self>, served: Option<&Served>) -> HashMap<String, u16> {
+        let Some(served) = served else {
+            return HashMap::new();
+        };
+        let (gone, started) = (served.process.gone.clone(), Instant::now());
+        let inner = Arc::downgrade(self);
+        tokio::spawn(async move {
+            gone.cancelled().await;
+            if let Some(inner) = inner.upgrade() {
+                inner.revive(started).await;
+            }
+        });
+        let mut ports = served.process.ports.clone();
+        ports.remove(engines::DOOR);
+        ports
     }
 
     /// Starts the process again if it has died; a deploy or the end of everything may have been the reason.
@@ -284,11 +364,13 @@ impl Inner {
         started: Instant,
     ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
-            let mut served = self.served.lock().await;
+            let mut served = self.served.write().await;
             let Some(dead) = served.take_if(|served| served.process.gone.is_cancelled()) else {
                 return;
             };
             log::warn!("workerd has died; it is started again");
+            // What was held back before is not what may be served now.
+            let held = self.gate.is_shut();
             self.gate.close().await;
             // One that dies again and again must not keep the machine busy.
             tokio::time::sleep_until(started + LIFETIME).await;
@@ -302,7 +384,12 @@ impl Inner {
                 }
                 Err(error) => log::error!("workerd cannot be started again: {error}"),
             }
-            self.open(served.as_ref());
+            let ports = self.watch(served.as_ref());
+            if held {
+                self.gate.lead_later(ports);
+            } else {
+                self.gate.lead_to(ports);
+            }
         })
     }
 
@@ -346,14 +433,18 @@ impl Inner {
             })
     }
 
-    /// Writes the configuration of a set of Workers; no Workers need none, and no process.
-    fn configure(&self, workers: &[ServedWorker]) -> io::Result<Option<Configuration>> {
-        if workers.is_empty() {
+    /// Writes the configuration of a set of Workers; no Workers and no stores need none, and no process.
+    fn configure(
+        &self,
+        workers: &[ServedWorker],
+        stores: &ServedStores,
+    ) -> io::Result<Option<Configuration>> {
+        if workers.is_empty() && stores.kept.is_empty() {
             return Ok(None);
         }
         let folder = tempfile::tempdir()?;
         let mut config = Config::new(folder.path());
-        config.serve(workers, &self.disk)?;
+        config.serve(workers, stores, &self.disk)?;
         let (path, sockets) = config.finish()?;
         Ok(Some(Configuration {
             path,

@@ -1,5 +1,6 @@
 //! What the runtime is asked to serve and what a probe finds out, as plain values. Nothing here knows how workerd is driven.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,6 +19,17 @@ pub struct ModuleFile {
     pub body: Bytes,
 }
 
+/// The two ways to write a Worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Syntax {
+    /// ES modules: `main_module`.
+    #[default]
+    Modules,
+    /// A classic script that adds event listeners: `body_part`. It exports nothing.
+    ServiceWorker,
+}
+
 /// A Worker with everything it needs to answer requests.
 #[derive(Clone, Debug, Default)]
 pub struct ServedWorker {
@@ -25,6 +37,8 @@ pub struct ServedWorker {
     pub name: String,
     /// The name of the module whose exports are the Worker.
     pub main: String,
+    /// How it is written; of a classic script only the main part is code.
+    pub syntax: Syntax,
     /// All modules, the main one included; none for a Worker of static assets alone.
     pub modules: Arc<[ModuleFile]>,
     /// The compatibility date, `YYYY-MM-DD`.
@@ -78,6 +92,31 @@ pub enum ServedBinding {
         /// The JSON text.
         value: String,
     },
+    /// Bytes.
+    Data {
+        /// The name in `env`.
+        name: String,
+        /// The bytes.
+        value: Bytes,
+    },
+    /// A compiled WebAssembly module.
+    Wasm {
+        /// The name in `env`.
+        name: String,
+        /// The binary form.
+        value: Bytes,
+    },
+    /// A `CryptoKey` that never leaves the Worker.
+    Key {
+        /// The name in `env`.
+        name: String,
+        /// The key itself.
+        material: KeyMaterial,
+        /// What the key is for, as JSON text.
+        algorithm: String,
+        /// What may be done with it, such as `sign`.
+        usages: Vec<String>,
+    },
     /// A Durable Object namespace of this or another Worker.
     DurableObject {
         /// The name in `env`.
@@ -99,6 +138,100 @@ pub enum ServedBinding {
         /// A named entrypoint of it; the default export if absent.
         entrypoint: Option<String>,
     },
+    /// A KV namespace, a database, a bucket or a queue.
+    Store {
+        /// The name in `env`.
+        name: String,
+        /// Which one.
+        store: Store,
+    },
+}
+
+/// A key in one of the forms it can be imported from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyMaterial {
+    /// The bytes, in base 64.
+    Raw(String),
+    /// A private key, in base 64.
+    Pkcs8(String),
+    /// A public key, in base 64.
+    Spki(String),
+    /// A JSON Web Key, as JSON text.
+    Jwk(String),
+}
+
+/// A place for data that is not a Durable Object: its kind and the key its data is stored under.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Store {
+    /// What it is.
+    pub kind: StoreKind,
+    /// Its id, or its name where that is what never changes.
+    pub key: String,
+}
+
+/// The kinds of stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StoreKind {
+    /// A KV namespace, by id.
+    Kv,
+    /// A D1 database, by id.
+    D1,
+    /// An R2 bucket, by name.
+    R2,
+    /// A queue, by name.
+    Queue,
+}
+
+/// The stores of a set of Workers.
+#[derive(Clone, Debug, Default)]
+pub struct ServedStores {
+    /// All there are. If there is none, nothing is started for them.
+    pub kept: BTreeSet<Store>,
+    /// Those whose data is removed.
+    pub dropped: Vec<Store>,
+    /// Who is handed the messages of queues.
+    pub consumers: Vec<ServedConsumer>,
+}
+
+/// A Worker whose `queue` handler gets the messages of a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedConsumer {
+    /// The queue's name.
+    pub queue: String,
+    /// The Worker's script name.
+    pub worker: String,
+    /// The queue that messages go to when all attempts have failed.
+    pub dead_letter_queue: Option<String>,
+    /// How they are handed over.
+    pub delivery: Delivery,
+}
+
+/// How messages of a queue are handed to its consumer; the names and defaults are those of the API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Delivery {
+    /// The most messages at a time.
+    pub batch_size: u32,
+    /// The most batches at a time, unlimited if absent.
+    pub max_concurrency: Option<u32>,
+    /// How often a message is tried again.
+    pub max_retries: u32,
+    /// How long a batch waits to become full.
+    pub max_wait_time_ms: u32,
+    /// Seconds before a message is tried again.
+    pub retry_delay: u32,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            batch_size: 10,
+            max_concurrency: None,
+            max_retries: 3,
+            max_wait_time_ms: 5000,
+            retry_delay: 0,
+        }
+    }
 }
 
 /// What an upload exports, as seen by running it once.
@@ -108,6 +241,8 @@ pub struct Probed {
     pub exports: Vec<Export>,
     /// The handlers of the default export, such as `fetch`.
     pub default_handlers: Vec<String>,
+    /// Whether a class handles alarms, which ring without a request.
+    pub alarms: bool,
 }
 
 /// One named export.
