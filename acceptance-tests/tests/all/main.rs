@@ -21,8 +21,13 @@ mod interruption;
 mod layout;
 #[cfg(unix)]
 mod leftovers;
+mod local_assets;
 mod local_cloudflare;
+<<<<<<< HEAD
 mod local_exports;
+=======
+mod local_traffic;
+>>>>>>> wt-traffic
 mod local_versions;
 mod local_stores;
 mod lost_answers;
