@@ -1,6 +1,6 @@
 //! Local Cloudflare: an API for one account, with the Workers runtime `workerd` behind it.
 //!
-//! The rules are pure and stand in `account`, `script`, `bindings`, `migrations`, `stores` and `upload`; `api` puts HTTP in
+//! The rules are pure and stand in `account`, `script`, `bindings`, `migrations`, `stores`, `queues` and `upload`; `api` puts HTTP in
 //! front of them, `hosting` the runtime behind them, `faults` makes them misbehave on purpose. Nothing in this folder
 //! knows the provider.
 
@@ -15,6 +15,7 @@ mod faults;
 mod hosting;
 mod kept;
 pub mod migrations;
+pub mod queues;
 pub mod runtime;
 pub mod script;
 mod server;

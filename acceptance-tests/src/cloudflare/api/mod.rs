@@ -412,6 +412,7 @@ async fn route(api: &Api, path: &str) -> Answer {
         }
         ["storage", "kv", "namespaces", id, "bulk"] => kv::bulk(api, id).await,
         ["storage", "kv", "namespaces", id, "bulk", "delete"] => kv::bulk_delete(api, id).await,
+        ["storage", "kv", "namespaces", id, "bulk", "get"] => kv::bulk_get(api, id).await,
         ["d1", "database"] => d1::databases(api).await,
         ["d1", "database", uuid] => d1::database(api, uuid).await,
         ["d1", "database", uuid, "query"] => d1::query(api, uuid).await,
