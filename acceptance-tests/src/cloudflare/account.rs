@@ -22,6 +22,10 @@ pub struct Account {
     pub plan: Plan,
     /// What is uncertain about Cloudflare and can be had both ways.
     pub names: NamespaceNames,
+    /// What becomes of secrets that an upload does not mention.
+    pub secrets: Secrets,
+    /// What the account's Workers have in common.
+    pub settings: AccountSettings,
     /// Workers by name.
     pub scripts: BTreeMap<String, Script>,
     /// Namespaces in the order of their creation.
@@ -74,6 +78,36 @@ pub enum NamespaceNames {
     Follow,
 }
 
+/// What becomes of secrets that an upload does not mention, by `keep_bindings` or `inherit`. Measurements and what
+/// clients rely on disagree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Secrets {
+    /// They go, like all other bindings.
+    #[default]
+    Dropped,
+    /// They stay.
+    Kept,
+}
+
+/// `/workers/account-settings`. Nothing here acts on them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountSettings {
+    /// How Workers without a usage model of their own are charged.
+    pub default_usage_model: String,
+    /// Whether Workers run where energy is green.
+    pub green_compute: bool,
+}
+
+impl Default for AccountSettings {
+    fn default() -> Self {
+        Self {
+            default_usage_model: "standard".into(),
+            green_compute: false,
+        }
+    }
+}
+
 impl Account {
     /// An empty account. `seed` makes the ids it hands out its own.
     pub fn new(id: impl Into<String>, seed: impl Into<String>) -> Self {
@@ -82,6 +116,8 @@ impl Account {
             subdomain: Some("local".into()),
             plan: Plan::default(),
             names: NamespaceNames::default(),
+            secrets: Secrets::default(),
+            settings: AccountSettings::default(),
             scripts: BTreeMap::new(),
             namespaces: Vec::new(),
             stores: Stores::default(),
@@ -108,6 +144,15 @@ impl Account {
         let mut id = hex::encode(&digest[..16]);
         id.replace_range(12..13, "4");
         id.replace_range(16..17, "a");
+        id
+    }
+
+    /// The next unused id with the hyphens of a UUID, as versions and deployments have it.
+    pub fn issue_uuid(&mut self) -> String {
+        let mut id = self.issue_id();
+        for place in [20, 16, 12, 8] {
+            id.insert(place, '-');
+        }
         id
     }
 
@@ -174,6 +219,17 @@ impl Account {
             .filter(move |(_, binding)| matches!(&binding.target, Target::Worker(t) if t == tag))
     }
 
+    /// Makes a Worker that has no code yet.
+    pub fn create_worker(&mut self, name: &str, now: &str) -> Result<(), ApiFailure> {
+        check_script_name(name)?;
+        if self.scripts.contains_key(name) {
+            return Err(already_exists(name));
+        }
+        let script = Script::without_code(self.issue_id(), now);
+        self.scripts.insert(name.into(), script);
+        Ok(())
+    }
+
     /// Gives a Worker another name. Its namespaces, data and immutable id stay.
     pub fn rename_worker(&mut self, old: &str, new: &str) -> Result<(), ApiFailure> {
         if !self.scripts.contains_key(old) {
@@ -184,9 +240,7 @@ impl Account {
             return Ok(());
         }
         if self.scripts.contains_key(new) {
-            return Err(ApiFailure::invalid(format!(
-                "A Worker named '{new}' already exists."
-            )));
+            return Err(already_exists(new));
         }
         let script = self.scripts.remove(old).expect("looked up above");
         self.scripts.insert(new.into(), script);
@@ -246,6 +300,10 @@ impl Account {
         self.serving += 1;
         Ok(())
     }
+}
+
+fn already_exists(name: &str) -> ApiFailure {
+    ApiFailure::invalid(format!("A Worker named '{name}' already exists."))
 }
 
 /// Refuses names that Cloudflare refuses: 10016.

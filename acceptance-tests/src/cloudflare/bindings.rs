@@ -2,12 +2,14 @@
 //! A binding reaches a namespace or Worker by its immutable id, found once, at upload. Pure.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::account::{Account, Plan};
 use super::failure::ApiFailure;
+use super::versions::Version;
 
 /// A stored binding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,7 +36,7 @@ pub enum Target {
 }
 
 /// Members without which a binding of a type is refused. Types that are not listed are stored as they are.
-const REQUIRED: [(&str, &str); 16] = [
+const REQUIRED: [(&str, &str); 19] = [
     ("plain_text", "text"),
     ("json", "json"),
     ("kv_namespace", "namespace_id"),
@@ -51,6 +53,9 @@ const REQUIRED: [(&str, &str); 16] = [
     ("secrets_store_secret", "secret_name"),
     ("secret_key", "format"),
     ("vpc_service", "service_id"),
+    ("wasm_module", "part"),
+    ("text_blob", "part"),
+    ("data_blob", "part"),
 ];
 
 /// Members that are never read back.
@@ -60,7 +65,15 @@ const WRITE_ONLY: [(&str, &str); 3] = [
     ("secret_key", "key_jwk"),
 ];
 
+/// The types whose values are never shown.
+pub const SECRETS: [&str; 2] = ["secret_text", "secret_key"];
+
 impl Binding {
+    /// Whether its value is never shown.
+    pub fn is_secret(&self) -> bool {
+        SECRETS.contains(&self.kind.as_str())
+    }
+
     /// A member that is a string.
     pub fn text(&self, member: &str) -> Option<&str> {
         self.members.get(member).and_then(Value::as_str)
@@ -122,14 +135,31 @@ pub fn parse(list: &Value) -> Result<Vec<Draft>, ApiFailure> {
         .map(|value| {
             let draft = parse_one(value)?;
             if !names.insert(draft.name.clone()) {
-                return Err(ApiFailure::refused(10053, format!(
-                    "Binding name '{}' already in use. Please use a different name and try again.",
-                    draft.name
-                )));
+                return Err(name_in_use(&draft.name));
             }
             Ok(draft)
         })
         .collect()
+}
+
+/// Another binding has the name: 10053.
+pub fn name_in_use(name: &str) -> ApiFailure {
+    ApiFailure::refused(
+        10053,
+        format!("Binding name '{name}' already in use. Please use a different name and try again."),
+    )
+}
+
+/// Reads one secret by itself.
+pub fn secret(value: &Value) -> Result<Binding, ApiFailure> {
+    let binding = parse_one(value)?.alone();
+    if !binding.is_secret() {
+        return Err(ApiFailure::invalid(format!(
+            "binding {} of type {} is not a secret",
+            binding.name, binding.kind
+        )));
+    }
+    Ok(binding)
 }
 
 fn parse_one(value: &Value) -> Result<Draft, ApiFailure> {
@@ -211,11 +241,13 @@ fn parse_one(value: &Value) -> Result<Draft, ApiFailure> {
 
 /// What becomes of the bindings of the version before.
 #[derive(Clone, Debug, Default)]
-pub struct Inheritance {
+pub struct Inheritance<'a> {
     /// Types whose bindings stay when they are not mentioned.
     pub keep: BTreeSet<String>,
     /// Whether an `inherit` binding without a source is an error (10057) or left out.
     pub strict: bool,
+    /// The versions that an `inherit` binding may name.
+    pub versions: &'a [Arc<Version>],
 }
 
 /// The complete new set of a Worker. `account` already has the namespaces as they are after the upload.
@@ -224,7 +256,7 @@ pub fn resolve(
     script: &str,
     before: &[Binding],
     drafts: Vec<Draft>,
-    inheritance: &Inheritance,
+    inheritance: &Inheritance<'_>,
 ) -> Result<Vec<Binding>, ApiFailure> {
     let mentioned: BTreeSet<String> = drafts.iter().map(|draft| draft.name.clone()).collect();
     let (mut after, mut unresolved) = (Vec::new(), Vec::new());
@@ -235,6 +267,15 @@ pub fn resolve(
                 .get("old_name")
                 .and_then(Value::as_str)
                 .unwrap_or(&draft.name);
+            let version = draft.members.get("version_id").and_then(Value::as_str);
+            let before = match version.filter(|id| *id != "latest") {
+                None => before,
+                Some(id) => inheritance
+                    .versions
+                    .iter()
+                    .find(|version| version.id == id)
+                    .map_or(&[][..], |version| &version.bindings),
+            };
             match before.iter().find(|binding| binding.name == source) {
                 Some(binding) => after.push(inherited(account, binding, &draft.name)?),
                 None => unresolved.push(draft.name),
@@ -269,7 +310,13 @@ pub fn resolve(
             after.push(inherited(account, binding, &binding.name)?);
         }
     }
-    let variables = after
+    check_count(account, &after)?;
+    Ok(after)
+}
+
+/// Refuses too many variables and secrets: 10055.
+pub fn check_count(account: &Account, bindings: &[Binding]) -> Result<(), ApiFailure> {
+    let variables = bindings
         .iter()
         .filter(|b| ["plain_text", "json", "secret_text"].contains(&b.kind.as_str()))
         .count();
@@ -279,7 +326,7 @@ pub fn resolve(
             "Too many text and secret variables.",
         ));
     }
-    Ok(after)
+    Ok(())
 }
 
 /// A binding taken over from the version before. It follows a renamed class, not a deleted one.
@@ -382,7 +429,20 @@ fn find_target(account: &Account, script: &str, draft: &Draft) -> Result<Target,
     }
 }
 
+/// The types whose value is a part of the upload. Only classic scripts have them; modules import what they need.
+pub const BLOBS: [&str; 3] = ["wasm_module", "text_blob", "data_blob"];
+
 impl Draft {
+    /// The binding as it is stored when it has nothing to find.
+    pub fn alone(&self) -> Binding {
+        Binding {
+            name: self.name.clone(),
+            kind: self.kind.clone(),
+            members: self.members.clone(),
+            target: Target::Elsewhere,
+        }
+    }
+
     /// The name in `env`.
     pub fn name(&self) -> &str {
         &self.name
@@ -398,6 +458,13 @@ impl Draft {
         (self.kind == "durable_object_namespace")
             .then(|| self.members.get("class_name").and_then(Value::as_str))
             .flatten()
+    }
+
+    /// The class of the Worker itself that the binding names.
+    pub fn own_class(&self, script: &str) -> Option<&str> {
+        let host = self.members.get("script_name").and_then(Value::as_str);
+        self.class()
+            .filter(|_| host.is_none_or(|host| host.is_empty() || host == script))
     }
 
     /// The namespace that a Durable Object binding gives by id alone.

@@ -4,10 +4,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The current time as `2026-11-01T10:00:00.000000Z`.
 pub fn now() -> String {
+    later(0)
+}
+
+/// The time in some seconds.
+pub fn later(seconds: u64) -> String {
     let elapsed = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .expect("the clock is later than 1970");
-    timestamp(elapsed.as_secs(), elapsed.subsec_micros())
+    timestamp(elapsed.as_secs() + seconds, elapsed.subsec_micros())
 }
 
 /// A time in milliseconds since 1970, in the same form.

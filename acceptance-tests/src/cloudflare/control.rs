@@ -8,12 +8,15 @@ use axum::http::{Method, Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::account::{Account, NamespaceNames, Plan};
+use super::account::{Account, NamespaceNames, Plan, Secrets};
 use super::bindings::{Binding, Target};
+use super::clock;
+use super::exports::{Declaration, Lifecycle};
 use super::failure::ApiFailure;
 use super::faults::{Bucket, Fault};
 use super::server::Cloud;
 use super::stores::UnknownStores;
+use super::versions::record_edits;
 
 /// Something that another tool, or the dashboard, does to the account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,7 +91,7 @@ pub enum Action {
         /// The value.
         text: String,
     },
-    /// Sets one of the settings that are stored as they are, such as `observability`.
+    /// Sets one of the settings that are stored as they are, such as `observability`, or the declared `exports`.
     SetSetting {
         /// The Worker.
         script: String,
@@ -124,6 +127,11 @@ pub enum Action {
         /// The reading.
         names: NamespaceNames,
     },
+    /// Decides whether secrets survive uploads that do not mention them.
+    SetSecrets {
+        /// The reading.
+        secrets: Secrets,
+    },
     /// Decides what a binding to a KV namespace, database, bucket or queue does that is not there.
     SetUnknownStores {
         /// The reading.
@@ -143,6 +151,14 @@ impl Action {
                 script_mut(account, &script)?.migration_tag = tag
             }
             Self::SetTags { script, tags } => script_mut(account, &script)?.settings.tags = tags,
+            Self::SetSetting {
+                script,
+                name,
+                value,
+            } if name == "exports" => {
+                script_mut(account, &script)?.exports =
+                    Lifecycle::declaring(Declaration::parse(Some(&value), None)?);
+            }
             Self::SetSetting {
                 script,
                 name,
@@ -203,9 +219,11 @@ impl Action {
             Self::DeleteWorker { script } => account.delete_worker(&script, true)?,
             Self::SetPlan { plan } => account.plan = plan,
             Self::SetNamespaceNames { names } => account.names = names,
+            Self::SetSecrets { secrets } => account.secrets = secrets,
             Self::SetUnknownStores { unknown } => account.stores.unknown = unknown,
             Self::SetSubdomain { subdomain } => account.subdomain = subdomain,
         }
+        record_edits(account, &clock::now());
         Ok(())
     }
 }

@@ -2,8 +2,11 @@
 //! which objects have stored data. Knows no HTTP.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Bytes;
 use axum::http::{Request, Response};
@@ -13,10 +16,11 @@ use super::account::Account;
 use super::bindings::{Binding, Target};
 use super::failure::ApiFailure;
 use super::runtime::{
-    ExportKind, ModuleFile, ProbeFailureKind, Runtime, RuntimeError, RuntimeOptions, ServedBinding,
-    ServedConsumer, ServedNamespace, ServedStores, ServedWorker, Store,
+    ExportKind, KeyMaterial, ModuleFile, ProbeFailure, ProbeFailureKind, Runtime, RuntimeError,
+    RuntimeOptions, ServedBinding, ServedConsumer, ServedNamespace, ServedStores, ServedWorker,
+    Store,
 };
-use super::script::{Code, Exports, Script, Settings};
+use super::script::{Code, Entry, Exports, Script, Settings, Syntax};
 use super::stores::store_of;
 
 /// What Cloudflare assumes for an upload without a compatibility date.
@@ -28,7 +32,7 @@ pub(super) struct Hosting {
     deployed: Mutex<Deployed>,
 }
 
-/// The state that the runtime serves now.
+/// The state that the runtime has served last.
 #[derive(Default)]
 struct Deployed {
     serving: u64,
@@ -54,37 +58,40 @@ impl Hosting {
         self.runtime.address()
     }
 
-    /// Runs an upload once; refuses what does not load (10021) or handles nothing (10068).
+    /// Runs an upload once; refuses what does not load (10021) or handles nothing (10068). `bindings` are those that a
+    /// classic script needs to load.
     pub(super) async fn probe(
         &self,
-        main: String,
+        entry: Entry,
         modules: Vec<ModuleFile>,
         settings: &Settings,
+        bindings: &[Binding],
     ) -> Result<Code, ApiFailure> {
-        if !modules.iter().any(|module| module.name == main) {
+        let main = &entry.part;
+        let Some(script) = modules.iter().find(|module| module.name == *main) else {
             return Err(ApiFailure::invalid(format!("No such module \"{main}\".")));
-        }
+        };
+        self.check_keys(bindings).await?;
+        let started = Instant::now();
         let date = settings
             .compatibility_date
             .as_deref()
             .unwrap_or(OLDEST_DATE);
-        let probed = self
-            .runtime
-            .probe(&modules, &main, date, &settings.compatibility_flags)
-            .await
-            .map_err(|failure| match failure.kind {
-                ProbeFailureKind::Startup | ProbeFailureKind::TimedOut => {
-                    ApiFailure::invalid(failure.text)
-                }
-                ProbeFailureKind::NoHandlers => ApiFailure::refused(10068, failure.text),
-                ProbeFailureKind::Runtime => ApiFailure::new(
-                    500,
-                    10013,
-                    format!("The local runtime failed: {}", failure.text),
-                ),
-            })?;
+        let flags = &settings.compatibility_flags;
+        let probed = match entry.syntax {
+            Syntax::Modules => self.runtime.probe(&modules, main, date, flags).await,
+            Syntax::ServiceWorker => {
+                let values = served_values(bindings, &modules);
+                self.runtime
+                    .probe_script(script, &values, date, flags)
+                    .await
+            }
+        };
+        let probed = probed.map_err(refusal)?;
+        let startup_ms = started.elapsed().as_millis() as u64;
         let mut exports = Exports {
             handlers: probed.default_handlers,
+            alarms: probed.alarms,
             ..Exports::default()
         };
         for export in probed.exports {
@@ -101,21 +108,60 @@ impl Hosting {
                 ExportKind::Other => {}
             }
         }
-        Ok(Code::new(main, modules, exports))
+        Ok(Code::new(entry, modules, exports, startup_ms))
     }
 
-    /// Serves the account as `current` gives it, at least as new as `wanted`. Changes that wait for one another are
-    /// served together.
-    pub(super) async fn serve(
-        &self,
-        wanted: u64,
-        current: impl Fn() -> std::sync::Arc<Account>,
-    ) -> Result<(), RuntimeError> {
-        let mut deployed = self.deployed.lock().await;
-        if deployed.serving >= wanted {
+    /// Refuses keys that cannot be imported: 10021. One of them would keep everything from being served.
+    pub(super) async fn check_keys(&self, bindings: &[Binding]) -> Result<(), ApiFailure> {
+        let keys: Vec<ServedBinding> = bindings
+            .iter()
+            .filter(|binding| binding.kind == "secret_key")
+            .map(|binding| {
+                served_key(binding).ok_or_else(|| {
+                    ApiFailure::invalid(format!(
+                        "binding {} of type secret_key must have valid `format`, `algorithm`, `usages` and key specified",
+                        binding.name
+                    ))
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        if keys.is_empty() {
             return Ok(());
         }
+        let script = ModuleFile {
+            name: "keys".into(),
+            content_type: "application/javascript".into(),
+            body: "addEventListener('fetch', () => {})".into(),
+        };
+        let run = self.runtime.probe_script(&script, &keys, OLDEST_DATE, &[]);
+        run.await.map_err(refusal)?;
+        Ok(())
+    }
+
+    /// Takes note that what is to be served has changed. Requests that come from now on see it; until one comes, only
+    /// Workers that may ring an alarm are started, because most changes of most accounts are followed by others.
+    pub(super) fn changed(&self, account: &Account) {
+        self.runtime.hold();
+        let rings = |(name, script): (&String, &Script)| {
+            script.code.exports.alarms && account.namespaces_of(name).next().is_some()
+        };
+        if account.scripts.iter().any(rings) {
+            self.runtime.demand();
+        }
+    }
+
+    /// Returns when somebody wants to be served.
+    pub(super) async fn demanded(&self) {
+        self.runtime.demanded().await;
+    }
+
+    /// Serves the account as `current` gives it.
+    pub(super) async fn serve(&self, current: impl Fn() -> Arc<Account>) {
+        let mut deployed = self.deployed.lock().await;
         let account = current();
+        if deployed.serving >= account.serving {
+            return self.runtime.resume();
+        }
         let namespaces: BTreeSet<String> =
             account.namespaces.iter().map(|ns| ns.id.clone()).collect();
         let dropped: Vec<String> = deployed
@@ -126,6 +172,8 @@ impl Hosting {
         let workers = account
             .scripts
             .iter()
+            // A Worker that was made without code answers nothing yet.
+            .filter(|(_, script)| !script.code.is_empty())
             .map(|(name, script)| served(&account, name, script))
             .collect();
         let kept = account.stores.all();
@@ -134,14 +182,37 @@ impl Hosting {
             consumers: consumers(&account),
             kept: kept.clone(),
         };
-        self.runtime
-            .deploy_with_stores(workers, stores, &dropped)
-            .await?;
-        *deployed = Deployed {
-            serving: account.serving,
-            namespaces,
-            stores: kept,
-        };
+        let deploy = self.runtime.deploy_with_stores(workers, stores, &dropped);
+        match deploy.await {
+            Ok(()) => {
+                *deployed = Deployed {
+                    serving: account.serving,
+                    namespaces,
+                    stores: kept,
+                };
+            }
+            Err(error) => {
+                // Every upload has been run before, so this is a fault of local Cloudflare. Old code must not hide it.
+                let reason = format!("The local runtime failed: {error}");
+                log::error!("{reason}");
+                self.runtime.fail(&reason).await;
+            }
+        }
+    }
+
+    /// Removes the data of namespaces that were deleted when nobody served the account any more.
+    pub(super) fn forget_deleted(&self, account: &Account) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.disk)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let is_namespace = |name: &str| name.len() == 32 && hex::decode(name).is_ok();
+            let deleted = name
+                .to_str()
+                .is_some_and(|name| is_namespace(name) && account.namespace_by_id(name).is_none());
+            if deleted {
+                std::fs::remove_dir_all(entry.path())?;
+            }
+        }
         Ok(())
     }
 
@@ -165,6 +236,18 @@ impl Hosting {
 
     pub(super) async fn stop(self) {
         self.runtime.stop().await;
+    }
+}
+
+fn refusal(failure: ProbeFailure) -> ApiFailure {
+    match failure.kind {
+        ProbeFailureKind::Startup | ProbeFailureKind::TimedOut => ApiFailure::invalid(failure.text),
+        ProbeFailureKind::NoHandlers => ApiFailure::refused(10068, failure.text),
+        ProbeFailureKind::Runtime => ApiFailure::new(
+            500,
+            10013,
+            format!("The local runtime failed: {}", failure.text),
+        ),
     }
 }
 
@@ -204,6 +287,7 @@ fn served(account: &Account, name: &str, script: &Script) -> ServedWorker {
     ServedWorker {
         name: name.into(),
         main: script.code.main.clone(),
+        syntax: script.code.syntax,
         modules: script.code.modules.clone(),
         compatibility_date: settings
             .compatibility_date
@@ -221,7 +305,9 @@ fn served(account: &Account, name: &str, script: &Script) -> ServedWorker {
         bindings: script
             .bindings
             .iter()
-            .filter_map(|b| served_binding(account, b))
+            .filter_map(|b| {
+                served_value(b, &script.code.modules).or_else(|| served_binding(account, b))
+            })
             .collect(),
     }
 }
@@ -229,30 +315,104 @@ fn served(account: &Account, name: &str, script: &Script) -> ServedWorker {
 /// Bindings of other kinds have nothing behind them here; those whose target is gone are left out.
 fn served_binding(account: &Account, binding: &Binding) -> Option<ServedBinding> {
     let name = binding.name.clone();
-    match (binding.kind.as_str(), &binding.target) {
-        ("plain_text" | "secret_text", _) => Some(ServedBinding::Text {
-            name,
-            value: binding.text("text")?.into(),
-        }),
-        ("json", _) => Some(ServedBinding::Json {
-            name,
-            value: binding.members.get("json")?.to_string(),
-        }),
-        (_, Target::Namespace(id)) => {
+    match &binding.target {
+        Target::Namespace(id) => {
             account.namespace_by_id(id)?;
             Some(ServedBinding::DurableObject {
                 name,
                 namespace_id: id.clone(),
             })
         }
-        (_, Target::Worker(tag)) => Some(ServedBinding::Service {
-            name,
-            worker: account.name_of(tag)?.into(),
-            entrypoint: binding.text("entrypoint").map(str::to_owned),
-        }),
-        _ => Some(ServedBinding::Store {
+        Target::Worker(tag) => {
+            let worker = account.name_of(tag)?;
+            let answers = !account.scripts[worker].code.is_empty();
+            answers.then(|| ServedBinding::Service {
+                name,
+                worker: worker.into(),
+                entrypoint: binding.text("entrypoint").map(str::to_owned),
+            })
+        }
+        Target::Elsewhere => Some(ServedBinding::Store {
             name,
             store: store_of(binding)?,
         }),
     }
+}
+
+fn served_values(bindings: &[Binding], modules: &[ModuleFile]) -> Vec<ServedBinding> {
+    let values = bindings.iter().map(|b| served_value(b, modules));
+    values.flatten().collect()
+}
+
+/// A binding that is complete by itself, or with a part of the upload.
+fn served_value(binding: &Binding, modules: &[ModuleFile]) -> Option<ServedBinding> {
+    let name = binding.name.clone();
+    let part = || {
+        let part = binding.text("part")?;
+        let found = modules.iter().find(|module| module.name == part)?;
+        Some(found.body.clone())
+    };
+    Some(match binding.kind.as_str() {
+        "plain_text" | "secret_text" => ServedBinding::Text {
+            name,
+            value: binding.text("text")?.into(),
+        },
+        "json" => ServedBinding::Json {
+            name,
+            value: binding.members.get("json")?.to_string(),
+        },
+        "secret_key" => served_key(binding)?,
+        "text_blob" => ServedBinding::Text {
+            name,
+            value: String::from_utf8_lossy(&part()?).into_owned(),
+        },
+        "data_blob" => ServedBinding::Data {
+            name,
+            value: part()?,
+        },
+        "wasm_module" => ServedBinding::Wasm {
+            name,
+            value: part()?,
+        },
+        _ => return None,
+    })
+}
+
+fn served_key(binding: &Binding) -> Option<ServedBinding> {
+    const USAGES: [&str; 8] = [
+        "encrypt",
+        "decrypt",
+        "sign",
+        "verify",
+        "deriveKey",
+        "deriveBits",
+        "wrapKey",
+        "unwrapKey",
+    ];
+    let base64 = || binding.text("key_base64").map(str::to_owned);
+    let material = match binding.text("format")? {
+        "raw" => KeyMaterial::Raw(base64()?),
+        "pkcs8" => KeyMaterial::Pkcs8(base64()?),
+        "spki" => KeyMaterial::Spki(base64()?),
+        "jwk" => KeyMaterial::Jwk(binding.members.get("key_jwk")?.to_string()),
+        _ => return None,
+    };
+    let usage = |usage: &serde_json::Value| {
+        usage
+            .as_str()
+            .filter(|usage| USAGES.contains(usage))
+            .map(str::to_owned)
+    };
+    Some(ServedBinding::Key {
+        name: binding.name.clone(),
+        material,
+        algorithm: binding.members.get("algorithm")?.to_string(),
+        usages: binding
+            .members
+            .get("usages")?
+            .as_array()?
+            .iter()
+            .map(usage)
+            .collect::<Option<_>>()?,
+    })
 }

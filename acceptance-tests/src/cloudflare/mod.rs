@@ -1,8 +1,8 @@
 //! Local Cloudflare: an API for one account, with the Workers runtime `workerd` behind it.
 //!
-//! The rules are pure and stand in `account`, `script`, `bindings`, `migrations`, `stores`, `queues` and `upload`;
-//! `api` puts HTTP in front of them, `hosting` the runtime behind them, `faults` makes them misbehave on purpose.
-//! Nothing in this folder knows the provider.
+//! The rules are pure and stand in `account`, `script`, `versions`, `bindings`, `migrations`, `exports`, `stores`,
+//! `queues`, `upload` and `secrets`; `api` puts HTTP in front of them, `hosting` the runtime behind them, `faults` makes
+//! them misbehave on purpose. Nothing in this folder knows the provider.
 
 pub mod account;
 mod api;
@@ -10,6 +10,7 @@ pub mod bindings;
 mod calls;
 mod clock;
 mod control;
+pub mod exports;
 pub mod failure;
 mod faults;
 mod hosting;
@@ -18,10 +19,12 @@ pub mod migrations;
 pub mod queues;
 pub mod runtime;
 pub mod script;
+pub mod secrets;
 mod server;
 mod sql;
 pub mod stores;
 pub mod upload;
+pub mod versions;
 
 pub use calls::Call;
 pub use control::Action;

@@ -1,22 +1,24 @@
-//! One Worker as the account stores it. Pure: no HTTP, no runtime process.
+//! One Worker as the account stores it: what is served now. Its history stands in `versions`. Pure: no HTTP, no
+//! runtime process.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::bindings::Binding;
+use super::exports::Lifecycle;
 use super::runtime::ModuleFile;
+pub use super::runtime::Syntax;
+use super::versions::{Deployment, Version};
 
-/// A deployed Worker.
+/// A deployed Worker. `code`, `bindings` and most of `settings` are those of the version that is served.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Script {
     /// The immutable id, kept through renames (`tag` in the API).
     pub tag: String,
-    /// Changes with every upload.
-    pub deployment_id: String,
     /// When the Worker was first uploaded.
     pub created_on: String,
     /// When the Worker was last changed.
@@ -29,8 +31,28 @@ pub struct Script {
     pub bindings: Vec<Binding>,
     /// The tag of the last migration, the optimistic lock of the next one.
     pub migration_tag: Option<String>,
+    /// What declared classes have left behind.
+    #[serde(default)]
+    pub exports: Lifecycle,
+    /// How many uploads have changed which classes it implements; no version is deployed across such a change.
+    pub migrations: u64,
     /// Whether the Worker answers on workers.dev.
     pub subdomain: ScriptSubdomain,
+    /// Open tail sessions.
+    pub tails: Vec<Tail>,
+    /// What was ever uploaded, oldest first, as far as it is kept.
+    pub versions: Vec<Arc<Version>>,
+    /// What was ever deployed, newest first, as far as it is kept.
+    pub deployments: Vec<Arc<Deployment>>,
+}
+
+/// A session in which somebody reads a Worker's logs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Tail {
+    /// 32 hex digits.
+    pub id: String,
+    /// When it ends by itself.
+    pub expires_at: String,
 }
 
 /// Reachability on workers.dev.
@@ -42,17 +64,30 @@ pub struct ScriptSubdomain {
     pub previews_enabled: bool,
 }
 
-/// Modules and what they export.
+/// Modules and what they export. Without any module there is nothing to run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Code {
-    /// The module that is started.
+    /// The part that is started.
     pub main: String,
-    /// All modules.
+    /// How it is started.
+    pub syntax: Syntax,
+    /// All parts.
     pub modules: Arc<[ModuleFile]>,
     /// What running the main module has shown.
     pub exports: Exports,
     /// Hash of the content.
     pub etag: String,
+    /// How long it took to start.
+    pub startup_ms: u64,
+}
+
+/// The part of an upload that is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The part's name.
+    pub part: String,
+    /// How it is started.
+    pub syntax: Syntax,
 }
 
 /// What a main module exports.
@@ -64,11 +99,40 @@ pub struct Exports {
     pub entrypoints: Vec<(String, Vec<String>)>,
     /// Handlers of the default export.
     pub handlers: Vec<String>,
+    /// Whether a class handles alarms.
+    #[serde(default)]
+    pub alarms: bool,
+}
+
+impl Script {
+    /// A Worker that has no version yet.
+    pub fn without_code(tag: String, now: &str) -> Self {
+        let entry = Entry {
+            part: String::new(),
+            syntax: Syntax::Modules,
+        };
+        Self {
+            tag,
+            created_on: now.into(),
+            modified_on: now.into(),
+            code: Code::new(entry, Vec::new(), Exports::default(), 0),
+            settings: Settings::default(),
+            bindings: Vec::new(),
+            migration_tag: None,
+            exports: Lifecycle::default(),
+            migrations: 0,
+            subdomain: ScriptSubdomain::default(),
+            versions: Vec::new(),
+            deployments: Vec::new(),
+            tails: Vec::new(),
+        }
+    }
 }
 
 impl Code {
     /// Code with the etag of its content.
-    pub fn new(main: String, modules: Vec<ModuleFile>, exports: Exports) -> Self {
+    pub fn new(entry: Entry, modules: Vec<ModuleFile>, exports: Exports, startup_ms: u64) -> Self {
+        let Entry { part: main, syntax } = entry;
         let mut hash = Sha256::new();
         let mut sorted: Vec<&ModuleFile> = modules.iter().collect();
         sorted.sort_by(|a, b| a.name.cmp(&b.name));
@@ -83,10 +147,32 @@ impl Code {
         let etag = hex::encode(hash.finalize());
         Self {
             main,
+            syntax,
             modules: modules.into(),
             exports,
             etag,
+            startup_ms,
         }
+    }
+
+    /// Whether there is nothing that could answer.
+    pub fn is_empty(&self) -> bool {
+        self.modules.is_empty()
+    }
+
+    /// The named exports as the API lists them.
+    pub fn named_handlers(&self) -> Value {
+        let classes = self
+            .exports
+            .classes
+            .iter()
+            .map(|class| json!({"name": class, "handlers": ["class"]}));
+        let entrypoints = self
+            .exports
+            .entrypoints
+            .iter()
+            .map(|(name, handlers)| json!({"name": name, "handlers": handlers}));
+        classes.chain(entrypoints).collect()
     }
 }
 
@@ -106,17 +192,16 @@ pub struct Settings {
 }
 
 /// The settings kept as they were sent.
-pub const STORED_SETTINGS: [&str; 7] = [
+pub const STORED_SETTINGS: [&str; 6] = [
     "observability",
     "placement",
     "limits",
     "tail_consumers",
     "usage_model",
     "cache_options",
-    "annotations",
 ];
 
-/// The settings that `script-settings` shows and changes.
+/// The settings that `script-settings` shows and changes: they belong to the Worker, all others to a version.
 pub const SCRIPT_SETTINGS: [&str; 4] = ["logpush", "observability", "tags", "tail_consumers"];
 
 impl Settings {
@@ -133,6 +218,26 @@ impl Settings {
                 .cloned()
                 .unwrap_or_else(|| "standard".into()),
             other => self.others.get(other).cloned().unwrap_or(Value::Null),
+        }
+    }
+    /// Without the settings that belong to the Worker.
+    pub fn of_version(&self) -> Self {
+        self.with_those_of_worker(&Self::default())
+    }
+
+    /// With the settings that belong to the Worker taken from elsewhere.
+    pub fn with_those_of_worker(&self, worker: &Self) -> Self {
+        let is_of_worker = |name: &String| SCRIPT_SETTINGS.contains(&name.as_str());
+        let mut others = self.others.clone();
+        others.retain(|name, _| !is_of_worker(name));
+        let theirs = worker.others.iter().filter(|(name, _)| is_of_worker(name));
+        others.extend(theirs.map(|(name, value)| (name.clone(), value.clone())));
+        Self {
+            compatibility_date: self.compatibility_date.clone(),
+            compatibility_flags: self.compatibility_flags.clone(),
+            tags: worker.tags.clone(),
+            logpush: worker.logpush,
+            others,
         }
     }
 }

@@ -125,7 +125,12 @@ impl LocalCloudflare {
             kept.write(&account).map_err(StartError::Folder)?;
         }
         let account = Arc::new(account);
-        hosting.serve(account.serving, || account.clone()).await?;
+        hosting
+            .forget_deleted(&account)
+            .map_err(StartError::Folder)?;
+        if account.serving > 0 {
+            hosting.changed(&account);
+        }
         let cloud = Arc::new(Cloud {
             hosting,
             account: Mutex::new(account),
@@ -137,7 +142,7 @@ impl LocalCloudflare {
             _folder: temporary,
         });
         let shutdown = CancellationToken::new();
-        let server = tokio::spawn(accept(listener, cloud.clone(), shutdown.clone()));
+        let server = tokio::spawn(run(listener, cloud.clone(), shutdown.clone()));
         Ok(Self {
             cloud,
             address,
@@ -245,37 +250,44 @@ impl Cloud {
         self.lock().clone()
     }
 
-    /// Changes the account, all or nothing, and waits until the runtime serves the change.
+    /// Changes the account, all or nothing. Who calls a Worker from now on sees the change.
     pub(super) async fn change<T>(
         &self,
         change: impl FnOnce(&mut Account) -> Result<T, ApiFailure>,
     ) -> Result<T, ApiFailure> {
-        let (result, serving) = {
-            let mut account = self.lock();
-            let mut next = Account::clone(&account);
-            let result = change(&mut next)?;
-            let serving = next.serving;
-            if let Some(kept) = &self.kept {
-                kept.write(&next).map_err(|error| {
-                    ApiFailure::new(500, 10013, format!("The account cannot be kept: {error}"))
-                })?;
-            }
-            *account = Arc::new(next);
-            (result, serving)
-        };
-        self.hosting
-            .serve(serving, || self.account())
-            .await
-            .map_err(|error| {
-                // The upload has been run before, so this is a fault of the runtime or of local Cloudflare.
-                ApiFailure::new(500, 10013, format!("The local runtime failed: {error}"))
+        let mut account = self.lock();
+        let mut next = Account::clone(&account);
+        let result = change(&mut next)?;
+        if let Some(kept) = &self.kept {
+            kept.write(&next).map_err(|error| {
+                ApiFailure::new(500, 10013, format!("The account cannot be kept: {error}"))
             })?;
+        }
+        let changed = next.serving != account.serving;
+        *account = Arc::new(next);
+        if changed {
+            self.hosting.changed(&account);
+        }
         Ok(result)
     }
 
     fn lock(&self) -> MutexGuard<'_, Arc<Account>> {
         self.account.lock().expect("no change panics")
     }
+}
+
+/// Answers API calls, and serves Workers when somebody calls one.
+async fn run(listener: TcpListener, cloud: Arc<Cloud>, shutdown: CancellationToken) {
+    let serve = async {
+        loop {
+            cloud.hosting.demanded().await;
+            cloud.hosting.serve(|| cloud.account()).await;
+        }
+    };
+    tokio::join!(
+        accept(listener, cloud.clone(), shutdown.clone()),
+        shutdown.run_until_cancelled(serve)
+    );
 }
 
 async fn accept(listener: TcpListener, cloud: Arc<Cloud>, shutdown: CancellationToken) {

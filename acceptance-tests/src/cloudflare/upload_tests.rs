@@ -25,14 +25,20 @@ fn upload(
     };
     let metadata = Metadata::parse(&metadata)?;
     let strict = metadata.fields.get("strict").is_some();
-    let code = Some(Code::new("worker.js".into(), vec![module], exports));
+    let entry = Entry {
+        part: "worker.js".into(),
+        syntax: Syntax::Modules,
+    };
+    let code = Some(Code::new(entry, vec![module], exports, 1));
     apply_upload(
         account,
         Upload {
             script: script.into(),
             metadata,
             code,
+            unmentioned: Unmentioned::Reset,
             strict,
+            source: "api".into(),
         },
         "now",
     )

@@ -1,6 +1,7 @@
 //! Local Cloudflare over HTTP, as any client of the API sees it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use acceptance_tests::cloudflare::{
     Action, Bucket, LocalCloudflare, Misbehaviour, Options, StartError,
@@ -32,13 +33,13 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn start() -> Self {
-        // Tests of other files may have chosen it already.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         Self::start_in(None).await
     }
 
     /// With an account that outlives it if there is a folder.
     pub(crate) async fn start_in(folder: Option<&Path>) -> Self {
+        // Tests of other files may have chosen it already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let workerd = install::workerd().await.expect("workerd can be installed");
         let options = Options {
             state_dir: folder.map(Path::to_owned),
@@ -75,7 +76,7 @@ impl Bench {
     }
 
     /// A form of a code part and metadata, in this order.
-    fn form(code: &str, metadata: &Value) -> reqwest::multipart::Form {
+    pub(crate) fn form(code: &str, metadata: &Value) -> reqwest::multipart::Form {
         let module = reqwest::multipart::Part::text(code.to_owned())
             .file_name("worker.js")
             .mime_str("application/javascript+module")
@@ -98,7 +99,12 @@ impl Bench {
     }
 
     /// Uploads the counter with one class bound as `COUNTER`.
-    async fn upload_counter(&self, script: &str, class: &str, migrations: Value) -> Value {
+    pub(crate) async fn upload_counter(
+        &self,
+        script: &str,
+        class: &str,
+        migrations: Value,
+    ) -> Value {
         let metadata = json!({
             "bindings": [{"name": "COUNTER", "type": "durable_object_namespace", "class_name": class}],
             "migrations": migrations,
@@ -127,7 +133,7 @@ impl Bench {
     }
 }
 
-fn code(body: &Value) -> &Value {
+pub(crate) fn code(body: &Value) -> &Value {
     &body["errors"][0]["code"]
 }
 
@@ -257,7 +263,7 @@ async fn refusals_come_with_cloudflares_codes() {
         (Method::GET, "/workers/scripts/none/settings", 404, 10007),
         (Method::DELETE, "/workers/scripts/none", 404, 10007),
         (Method::GET, "/workers/services/none", 404, 10090),
-        (Method::GET, "/workers/scripts/none/versions", 404, 7003),
+        (Method::GET, "/workers/scripts/none/nothing", 404, 7003),
         (Method::POST, "/workers/scripts/none", 405, 10405),
         (
             Method::GET,
@@ -569,4 +575,43 @@ async fn an_account_with_a_folder_survives_a_restart() {
     };
     let error = LocalCloudflare::start(options).await.err();
     assert!(matches!(error, Some(StartError::Account(_))), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_rings_after_a_restart_though_nobody_calls() {
+    const CODE: &str = r#"
+        import { DurableObject } from "cloudflare:workers";
+        export class Clock extends DurableObject {
+          async wind() { await this.ctx.storage.setAlarm(Date.now() + 500); }
+          async alarm() { await this.env.CLOCK.getByName("rung").note(); }
+          async note() { await this.ctx.storage.put("rung", true); }
+        }
+        export default {
+          async fetch(request, env) {
+            await env.CLOCK.getByName("wound").wind();
+            return new Response("wound");
+          },
+        };
+    "#;
+    let folder = tempfile::tempdir().expect("a temporary folder can be created");
+    let bench = Bench::start_in(Some(folder.path())).await;
+    let metadata = json!({
+        "bindings": [{"name": "CLOCK", "type": "durable_object_namespace", "class_name": "Clock"}],
+        "migrations": {"new_tag": "v1", "new_sqlite_classes": ["Clock"]},
+    });
+    let (status, body) = bench.upload("clock", CODE, metadata).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(bench.call("clock").await, "wound");
+    let id = bench.local.account().namespaces[0].id.clone();
+    bench.local.stop().await;
+
+    let bench = Bench::start_in(Some(folder.path())).await;
+    let path = format!("/workers/durable_objects/namespaces/{id}/objects");
+    let rung = async {
+        while bench.get(&path).await.as_array().map(Vec::len) != Some(2) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let rung = tokio::time::timeout(Duration::from_secs(20), rung).await;
+    rung.expect("the alarm rings");
 }

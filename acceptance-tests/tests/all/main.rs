@@ -22,10 +22,13 @@ mod layout;
 #[cfg(unix)]
 mod leftovers;
 mod local_cloudflare;
+mod local_exports;
+mod local_versions;
 mod local_stores;
 mod lost_answers;
 #[cfg(unix)]
 mod matrix;
+mod official_provider;
 #[cfg(unix)]
 mod plugin;
 mod provider_block;
@@ -34,6 +37,7 @@ mod rename;
 mod runtime;
 mod tags;
 mod taking_over;
+mod transcripts;
 mod transfers;
 mod unknown;
 mod walks;

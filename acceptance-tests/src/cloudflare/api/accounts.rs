@@ -58,3 +58,35 @@ pub(super) fn one(api: &Api) -> Answer {
     }
     Ok(ok(account(api)))
 }
+
+/// `/workers/account-settings`.
+pub(super) async fn workers_settings(api: &Api) -> Answer {
+    let settings = match api.method.as_str() {
+        "GET" => api.seen.settings.clone(),
+        "PUT" => {
+            let body = api.json()?;
+            let model = body.get("default_usage_model").filter(|it| !it.is_null());
+            let green = body.get("green_compute").filter(|it| !it.is_null());
+            let models = ["standard", "bundled", "unbound"];
+            if model.is_some_and(|it| !models.iter().any(|known| it == known)) {
+                return Err(ApiFailure::invalid("Invalid `default_usage_model`."));
+            }
+            if green.is_some_and(|it| !it.is_boolean()) {
+                return Err(ApiFailure::invalid("`green_compute` must be a boolean."));
+            }
+            api.cloud
+                .change(|account| {
+                    if let Some(model) = model.and_then(Value::as_str) {
+                        account.settings.default_usage_model = model.into();
+                    }
+                    if let Some(green) = green.and_then(Value::as_bool) {
+                        account.settings.green_compute = green;
+                    }
+                    Ok(account.settings.clone())
+                })
+                .await?
+        }
+        _ => return Err(wrong_method()),
+    };
+    Ok(ok(json!(settings)))
+}

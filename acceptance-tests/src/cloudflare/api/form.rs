@@ -18,6 +18,21 @@ pub(super) struct Form {
 
 /// Reads a form whose JSON part has a given name.
 pub(super) async fn read(api: &Api, json_part: &str) -> Result<Form, ApiFailure> {
+    let (metadata, modules) = read_parts(api, json_part).await?;
+    let metadata = metadata.ok_or_else(|| {
+        ApiFailure::refused(
+            10026,
+            format!("The request has no part named '{json_part}'."),
+        )
+    })?;
+    Ok(Form { metadata, modules })
+}
+
+/// Reads a form that may do without a JSON part.
+pub(super) async fn read_parts(
+    api: &Api,
+    json_part: &str,
+) -> Result<(Option<Value>, Vec<ModuleFile>), ApiFailure> {
     let content_type = api
         .headers
         .get("content-type")
@@ -57,11 +72,5 @@ pub(super) async fn read(api: &Api, json_part: &str) -> Result<Form, ApiFailure>
             });
         }
     }
-    let metadata = metadata.ok_or_else(|| {
-        ApiFailure::refused(
-            10026,
-            format!("The request has no part named '{json_part}'."),
-        )
-    })?;
-    Ok(Form { metadata, modules })
+    Ok((metadata, modules))
 }

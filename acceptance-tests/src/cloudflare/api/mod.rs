@@ -1,6 +1,7 @@
 //! The HTTP edge: envelope, token check, faults, the call log and the table of routes. One file a family of endpoints.
 
 mod accounts;
+mod deployments;
 mod d1;
 mod form;
 mod kv;
@@ -8,10 +9,15 @@ mod namespaces;
 mod queues;
 mod r2;
 mod scripts;
+mod search;
+mod secrets;
 mod services;
 mod settings;
 mod stores;
 mod subdomain;
+mod tails;
+mod versions;
+mod workers_beta;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +81,15 @@ impl Api {
             .ok_or_else(|| {
                 ApiFailure::refused(10077, format!("Invalid value for parameter '{name}'."))
             })
+    }
+
+    /// What has sent the request, as far as Cloudflare tells clients apart.
+    fn client(&self) -> &'static str {
+        let agent = self.headers.get("user-agent");
+        match agent.and_then(|value| value.to_str().ok()) {
+            Some(agent) if agent.starts_with("wrangler/") => "wrangler",
+            _ => "api",
+        }
     }
 
     /// The JSON body.
@@ -368,6 +383,7 @@ async fn route(api: &Api, path: &str) -> Answer {
             code: 7000,
             message: "No route for that URI".into(),
             cause: None,
+            meta: None,
         });
         failure
     };
@@ -388,14 +404,36 @@ async fn route(api: &Api, path: &str) -> Answer {
         [] => accounts::one(api),
         ["tokens", "verify"] => accounts::verify_token(api),
         ["workers", "subdomain"] => subdomain::of_account(api).await,
+        ["workers", "subdomains", name] => subdomain::availability(api, name),
+        ["workers", "account-settings"] => accounts::workers_settings(api).await,
+        ["workers", "scripts-search"] => search::scripts(api),
+        ["workers", "tails", "by-consumer", name] => tails::by_consumer(api, name),
+        ["containers", "applications"] => nothing_of(api, None),
         ["workers", "scripts"] => scripts::list(api),
         ["workers", "scripts", name] => scripts::one(api, name).await,
+        ["workers", "scripts", name, "content"] => scripts::content_alone(api, name).await,
         ["workers", "scripts", name, "content", "v2"] => scripts::content_v2(api, name),
+        ["workers", "scripts", name, "bindings"] => settings::bindings(api, name),
+        ["workers", "scripts", name, "versions"] => versions::all(api, name).await,
+        ["workers", "scripts", name, "versions", id] => versions::one(api, name, id),
+        ["workers", "scripts", name, "deployments"] => deployments::all(api, name).await,
+        ["workers", "scripts", name, "deployments", id] => deployments::one(api, name, id).await,
+        ["workers", "scripts", name, "secrets"] => secrets::all(api, name).await,
+        ["workers", "scripts", name, "secrets", secret] => secrets::one(api, name, secret).await,
+        ["workers", "scripts", name, "secrets-bulk"] => secrets::bulk(api, name).await,
+        ["workers", "scripts", name, "tails"] => tails::all(api, name).await,
+        ["workers", "scripts", name, "tails", id] => tails::one(api, name, id).await,
         ["workers", "scripts", name, "settings"] => settings::of_version(api, name).await,
         ["workers", "scripts", name, "script-settings"] => settings::of_script(api, name).await,
         ["workers", "scripts", name, "subdomain"] => subdomain::of_script(api, name).await,
         ["workers", "scripts", name, "references"] => scripts::references(api, name),
         ["workers", "services", name] => services::one(api, name).await,
+        ["workers", "workers"] => workers_beta::all(api).await,
+        ["workers", "workers", id] => workers_beta::one(api, id).await,
+        ["workers", "workers", id, "versions"] => workers_beta::versions(api, id).await,
+        ["workers", "workers", id, "versions", version] => {
+            workers_beta::version(api, id, version).await
+        }
         ["workers", "durable_objects", "namespaces"] => namespaces::list(api),
         ["workers", "durable_objects", "namespaces", id, "objects"] => {
             namespaces::objects(api, id).await
@@ -430,6 +468,18 @@ async fn route(api: &Api, path: &str) -> Answer {
         ["queues", id, "consumers", consumer] => queues::consumer(api, id, consumer).await,
         _ => Err(unroutable()),
     }
+}
+
+/// What clients look for before a delete and what cannot exist here: queue consumers of a Worker, containers.
+fn nothing_of(api: &Api, script: Option<&str>) -> Answer {
+    if api.method != "GET" {
+        return Err(wrong_method());
+    }
+    if script.is_some_and(|name| !api.seen.scripts.contains_key(name)) {
+        return Err(ApiFailure::no_worker());
+    }
+    let info = json!({"page": 1, "per_page": 50, "count": 0, "total_count": 0, "total_pages": 1});
+    Ok(page(json!([]), Some(info)))
 }
 
 /// Accepts the one token; everything else is refused in Cloudflare's words.

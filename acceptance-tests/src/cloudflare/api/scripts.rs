@@ -5,28 +5,17 @@ use axum::http::Response;
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Api, form, ok, wrong_method};
+use crate::cloudflare::account::Account;
 use crate::cloudflare::clock;
 use crate::cloudflare::failure::ApiFailure;
-use crate::cloudflare::script::Script;
-use crate::cloudflare::upload::{Metadata, Upload, apply_upload, check_request};
+use crate::cloudflare::runtime::ModuleFile;
+use crate::cloudflare::script::{Script, Settings, Syntax};
+use crate::cloudflare::upload::{
+    Metadata, Unmentioned, Upload, apply_upload, check_blobs, check_request, check_size,
+};
 
 /// The fields that a Worker has in every answer.
 pub(super) fn shown(name: &str, script: &Script) -> Map<String, Value> {
-    let named_handlers: Vec<Value> = script
-        .code
-        .exports
-        .classes
-        .iter()
-        .map(|class| json!({"name": class, "handlers": ["class"]}))
-        .chain(
-            script
-                .code
-                .exports
-                .entrypoints
-                .iter()
-                .map(|(name, handlers)| json!({"name": name, "handlers": handlers})),
-        )
-        .collect();
     let tags = if script.settings.tags.is_empty() {
         Value::Null
     } else {
@@ -39,10 +28,10 @@ pub(super) fn shown(name: &str, script: &Script) -> Map<String, Value> {
         ("tags", tags),
         ("etag", json!(script.code.etag)),
         ("handlers", json!(script.code.exports.handlers)),
-        ("named_handlers", json!(named_handlers)),
+        ("named_handlers", script.code.named_handlers()),
         ("has_assets", json!(false)),
-        ("has_modules", json!(true)),
-        ("last_deployed_from", json!("api")),
+        ("has_modules", json!(has_modules(script))),
+        ("last_deployed_from", json!(last_deployed_from(script))),
         ("created_on", json!(script.created_on)),
         ("modified_on", json!(script.modified_on)),
     ] {
@@ -56,14 +45,27 @@ pub(super) fn shown(name: &str, script: &Script) -> Map<String, Value> {
         "observability",
         "placement",
         "tail_consumers",
-        "exports",
     ] {
         let value = script.settings.get(field);
         if !value.is_null() || field == "tail_consumers" {
             fields.insert(field.into(), value);
         }
     }
+    if let Some(exports) = script.exports.shown() {
+        fields.insert("exports".into(), exports);
+    }
     fields
+}
+
+fn has_modules(script: &Script) -> bool {
+    script.code.syntax == Syntax::Modules && !script.code.modules.is_empty()
+}
+
+fn last_deployed_from(script: &Script) -> &str {
+    script
+        .deployments
+        .first()
+        .map_or("api", |deployment| deployment.source.as_str())
 }
 
 pub(super) fn list(api: &Api) -> Answer {
@@ -119,45 +121,65 @@ async fn upload(api: &Api, name: &str) -> Answer {
     let form = form::read(api, "metadata").await?;
     let metadata = Metadata::parse(&form.metadata)?;
     check_request(&api.cloud.account(), name, &metadata)?;
-    let main = metadata
-        .main_module
-        .clone()
-        .ok_or_else(|| ApiFailure::invalid("metadata must have a valid `main_module` specified"))?;
-    let started = std::time::Instant::now();
-    let code = api
-        .cloud
-        .hosting
-        .probe(main, form.modules, &metadata.settings(Default::default()))
-        .await?;
-    let startup = started.elapsed().as_millis() as u64;
-    let upload = Upload {
-        script: name.into(),
-        metadata,
-        code: Some(code),
-        strict: api.query("bindings_inherit") == Some("strict"),
-    };
-    let mut fields = api
+    let upload = new_code(api, name, metadata, form.modules, None).await?;
+    let fields = api
         .cloud
         .change(|account| {
             apply_upload(account, upload, &clock::now())?;
-            let script = &account.scripts[name];
-            let mut fields = shown(name, script);
-            fields.insert("deployment_id".into(), json!(script.deployment_id));
-            Ok(fields)
+            Ok(uploaded(account, name))
         })
         .await?;
-    fields.insert("startup_time_ms".into(), json!(startup));
-    fields.insert(
-        "entry_point".into(),
-        json!(
-            api.cloud
-                .account()
-                .scripts
-                .get(name)
-                .map(|s| s.code.main.clone())
+    Ok(ok(fields))
+}
+
+/// The Worker as the answer to an upload shows it.
+fn uploaded(account: &Account, name: &str) -> Value {
+    let script = &account.scripts[name];
+    let mut fields = shown(name, script);
+    fields.insert("deployment_id".into(), json!(script.deployment_id()));
+    if let Some(report) = script.exports.report() {
+        fields.insert("exports_reconciliation".into(), json!(report));
+    }
+    fields.insert("startup_time_ms".into(), json!(script.code.startup_ms));
+    fields.insert("entry_point".into(), json!(script.code.main));
+    fields.into()
+}
+
+/// Runs the modules of a request once and makes an upload of it. Of a Worker that keeps everything but its code they
+/// run with its present settings and bindings.
+pub(super) async fn new_code(
+    api: &Api,
+    name: &str,
+    metadata: Metadata,
+    modules: Vec<ModuleFile>,
+    keeps: Option<&Script>,
+) -> Result<Upload, ApiFailure> {
+    let entry = metadata
+        .entry
+        .clone()
+        .ok_or_else(|| ApiFailure::invalid("metadata must have a valid `main_module` specified"))?;
+    check_size(&modules)?;
+    let (settings, bindings) = match keeps {
+        Some(script) => (script.settings.clone(), script.bindings.clone()),
+        None => (
+            metadata.settings(Settings::default()),
+            metadata.given_bindings(),
         ),
-    );
-    Ok(ok(fields.into()))
+    };
+    check_blobs(&bindings, entry.syntax, &modules)?;
+    let hosting = &api.cloud.hosting;
+    let code = hosting.probe(entry, modules, &settings, &bindings).await?;
+    Ok(Upload {
+        script: name.into(),
+        metadata,
+        code: Some(code),
+        unmentioned: match keeps {
+            Some(_) => Unmentioned::Stay,
+            None => Unmentioned::Reset,
+        },
+        strict: api.query("bindings_inherit") == Some("strict"),
+        source: api.client().into(),
+    })
 }
 
 /// The code of a Worker: one module by itself, several as a form.
@@ -175,6 +197,50 @@ fn content(api: &Api, name: &str) -> Answer {
     }
 }
 
+/// `/content`: the code, read as in `/content/v2`, or replaced while everything else stays.
+pub(super) async fn content_alone(api: &Api, name: &str) -> Answer {
+    match api.method.as_str() {
+        "GET" => find(api, name).map(content_form),
+        "PUT" => replace_content(api, name).await,
+        _ => Err(wrong_method()),
+    }
+}
+
+async fn replace_content(api: &Api, name: &str) -> Answer {
+    let (metadata, modules) = form::read_parts(api, "metadata").await?;
+    // Of the metadata only the part that is started counts; a header may name it instead.
+    let mut entry = Map::new();
+    for (field, header) in [
+        ("main_module", "cf-worker-main-module-part"),
+        ("body_part", "cf-worker-body-part"),
+    ] {
+        let header = api.headers.get(header).and_then(|it| it.to_str().ok());
+        let given = metadata.as_ref().and_then(|metadata| metadata.get(field));
+        if let Some(part) = given.cloned().or(header.map(Value::from)) {
+            entry.insert(field.into(), part);
+        }
+    }
+    let metadata = Metadata::parse(&entry.into())?;
+    let account = api.cloud.account();
+    let before = account
+        .scripts
+        .get(name)
+        .ok_or_else(ApiFailure::no_worker)?;
+    check_request(&account, name, &metadata)?;
+    let upload = new_code(api, name, metadata, modules, Some(before)).await?;
+    let fields = api
+        .cloud
+        .change(|account| {
+            if !account.scripts.contains_key(name) {
+                return Err(ApiFailure::no_worker());
+            }
+            apply_upload(account, upload, &clock::now())?;
+            Ok(uploaded(account, name))
+        })
+        .await?;
+    Ok(ok(fields))
+}
+
 /// The code as it was uploaded, always as a form when it is made of modules.
 pub(super) fn content_v2(api: &Api, name: &str) -> Answer {
     if api.method != "GET" {
@@ -188,7 +254,7 @@ fn find<'a>(api: &'a Api, name: &str) -> Result<&'a Script, ApiFailure> {
 }
 
 fn content_form(script: &Script) -> Response<Body> {
-    let boundary = format!("----{}", script.deployment_id);
+    let boundary = format!("----{}", script.deployment_id());
     let mut body = Vec::new();
     for module in script.code.modules.iter() {
         body.extend_from_slice(

@@ -40,7 +40,7 @@ pub(super) async fn one(api: &Api, name: &str) -> Answer {
 fn shown(name: &str, script: &Script) -> Value {
     let mut fields: Map<String, Value> = scripts::shown(name, script);
     fields.remove("named_handlers");
-    fields.insert("deployment_id".into(), json!(script.deployment_id));
+    fields.insert("deployment_id".into(), json!(script.deployment_id()));
     if let Some(tag) = &script.migration_tag {
         fields.insert("migration_tag".into(), json!(tag));
     }

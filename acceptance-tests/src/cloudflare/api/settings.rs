@@ -6,8 +6,8 @@ use super::{Answer, Api, form, ok, wrong_method};
 use crate::cloudflare::account::Account;
 use crate::cloudflare::clock;
 use crate::cloudflare::failure::ApiFailure;
-use crate::cloudflare::script::{SCRIPT_SETTINGS, STORED_SETTINGS};
-use crate::cloudflare::upload::{Metadata, Upload, apply_upload, check_request};
+use crate::cloudflare::script::{SCRIPT_SETTINGS, STORED_SETTINGS, Script};
+use crate::cloudflare::upload::{Metadata, Unmentioned, Upload, apply_upload, check_request};
 
 pub(super) async fn of_version(api: &Api, name: &str) -> Answer {
     match api.method.as_str() {
@@ -51,10 +51,16 @@ pub(super) async fn of_script(api: &Api, name: &str) -> Answer {
 
 async fn change(api: &Api, name: &str, settings: &Value) -> Result<(), ApiFailure> {
     let metadata = Metadata::parse(settings)?;
+    api.cloud
+        .hosting
+        .check_keys(&metadata.given_bindings())
+        .await?;
     let upload = Upload {
         script: name.into(),
         metadata,
         code: None,
+        unmentioned: Unmentioned::Stay,
+        source: api.client().into(),
         strict: api.query("bindings_inherit") == Some("strict"),
     };
     api.cloud
@@ -74,18 +80,33 @@ fn script_settings(account: &Account, name: &str) -> Result<Value, ApiFailure> {
     Ok(fields.into())
 }
 
+/// The bindings alone.
+pub(super) fn bindings(api: &Api, name: &str) -> Answer {
+    if api.method != "GET" {
+        return Err(wrong_method());
+    }
+    let script = api
+        .seen
+        .scripts
+        .get(name)
+        .ok_or_else(ApiFailure::no_worker)?;
+    Ok(ok(shown_bindings(&api.seen, name, script)))
+}
+
+fn shown_bindings(account: &Account, name: &str, script: &Script) -> Value {
+    let bindings = script.bindings.iter();
+    bindings
+        .map(|binding| binding.shown(account, name))
+        .collect()
+}
+
 fn shown(account: &Account, name: &str) -> Result<Value, ApiFailure> {
     let script = account
         .scripts
         .get(name)
         .ok_or_else(ApiFailure::no_worker)?;
-    let bindings: Vec<Value> = script
-        .bindings
-        .iter()
-        .map(|binding| binding.shown(account, name))
-        .collect();
     let mut fields = Map::new();
-    fields.insert("bindings".into(), json!(bindings));
+    fields.insert("bindings".into(), shown_bindings(account, name, script));
     let plain = [
         "compatibility_date",
         "compatibility_flags",
@@ -95,10 +116,16 @@ fn shown(account: &Account, name: &str) -> Result<Value, ApiFailure> {
     for field in plain.into_iter().chain(STORED_SETTINGS) {
         fields.insert(field.into(), script.settings.get(field));
     }
-    // Only on Workers that another tool deployed this way; uploads with it are refused here.
-    let exports = script.settings.get("exports");
-    if !exports.is_null() {
+    let version = script.served_version();
+    fields.insert(
+        "annotations".into(),
+        json!(version.map(|version| &version.annotations)),
+    );
+    if let Some(exports) = script.exports.shown() {
         fields.insert("exports".into(), exports);
+    }
+    if let Some(report) = script.exports.report() {
+        fields.insert("exports_reconciliation".into(), json!(report));
     }
     Ok(fields.into())
 }

@@ -103,3 +103,19 @@ pub(super) async fn of_script(api: &Api, name: &str) -> Answer {
         .await?;
     Ok(shown(subdomain))
 }
+
+/// Whether somebody could register a subdomain. The answer is an error either way: 10031 taken, 10032 free.
+pub(super) fn availability(api: &Api, name: &str) -> Answer {
+    if api.method != "GET" {
+        return Err(wrong_method());
+    }
+    Err(if api.seen.subdomain.as_deref() == Some(name) {
+        ApiFailure::new(
+            409,
+            10031,
+            "Subdomain is unavailable, please try a different subdomain",
+        )
+    } else {
+        ApiFailure::new(404, 10032, "Subdomain is available")
+    })
+}

@@ -1,10 +1,11 @@
 //! The address users call. Chooses the Worker and passes the request on to its port; while a deploy replaces the
-//! process behind it, requests wait here, so none is refused or cut off. Knows nothing about processes.
+//! process behind it, requests wait here, so none is refused or cut off. A gate that is held tells when somebody waits.
+//! Knows nothing about processes.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use axum::Router;
@@ -19,7 +20,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,6 +35,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(super) struct Gate {
     pub(super) address: SocketAddr,
     backend: watch::Sender<Option<Backend>>,
+    /// What is behind a gate that is held, and may be again.
+    held: Mutex<Option<Backend>>,
+    /// Told when somebody waits.
+    demand: Arc<Notify>,
     server: JoinHandle<()>,
 }
 
@@ -41,13 +46,17 @@ pub(super) struct Gate {
 #[derive(Clone, Default)]
 struct Backend {
     ports: Arc<HashMap<String, u16>>,
+    /// Why nobody can be served, if that is so.
+    broken: Option<Arc<str>>,
     in_progress: TaskTracker,
+    sockets: TaskTracker,
     replaced: CancellationToken,
 }
 
 #[derive(Clone)]
 struct Forwarder {
     backend: watch::Receiver<Option<Backend>>,
+    demand: Arc<Notify>,
     client: Client<HttpConnector, Body>,
 }
 
@@ -57,8 +66,10 @@ impl Gate {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (backend, receiver) = watch::channel(Some(Backend::default()));
+        let demand = Arc::new(Notify::new());
         let forwarder = Forwarder {
             backend: receiver,
+            demand: Arc::clone(&demand),
             client: client(),
         };
         let router = Router::new().fallback(forward).with_state(forwarder);
@@ -74,13 +85,55 @@ impl Gate {
         Ok(Self {
             address,
             backend,
+            held: Mutex::default(),
+            demand,
             server,
         })
     }
 
+    /// Makes new requests wait, and leaves those in progress alone.
+    pub(super) fn hold(&self) {
+        if let Some(backend) = self.backend.send_replace(None) {
+            let busy = !backend.in_progress.is_empty() || !backend.sockets.is_empty();
+            *self.held() = Some(backend);
+            if busy {
+                self.demand.notify_one();
+            }
+        }
+    }
+
+    /// Lets requests through to what was there before the gate was held.
+    pub(super) fn resume(&self) {
+        if let Some(backend) = self.held().take() {
+            self.backend.send_replace(Some(backend));
+        }
+    }
+
+    /// Returns when a request waits, or somebody else wants the gate to be open.
+    pub(super) async fn demanded(&self) {
+        self.demand.notified().await;
+    }
+
+    /// Wants the gate to be open, as a request does.
+    pub(super) fn demand(&self) {
+        self.demand.notify_one();
+    }
+
+    /// Returns when the gate is open, as it is for a request.
+    pub(super) async fn ready(&self) {
+        let mut backend = self.backend.subscribe();
+        if backend.borrow().is_none() {
+            self.demand.notify_one();
+        }
+        // The sender lives as long as `self`.
+        let _ = backend.wait_for(Option::is_some).await;
+    }
+
     /// Makes new requests wait and returns when those in progress are done, or have had their time.
     pub(super) async fn close(&self) {
-        if let Some(backend) = self.backend.send_replace(None) {
+        self.hold();
+        let held = self.held().take();
+        if let Some(backend) = held {
             backend.in_progress.close();
             if tokio::time::timeout(PATIENCE, backend.in_progress.wait())
                 .await
@@ -98,6 +151,18 @@ impl Gate {
             ports: Arc::new(ports),
             ..Backend::default()
         }));
+    }
+
+    /// Answers all requests with a reason why there is no other answer.
+    pub(super) fn lead_nowhere(&self, reason: &str) {
+        self.backend.send_replace(Some(Backend {
+            broken: Some(reason.into()),
+            ..Backend::default()
+        }));
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Backend>> {
+        self.held.lock().expect("no holder panics")
     }
 }
 
@@ -131,6 +196,9 @@ async fn forward(State(mut forwarder): State<Forwarder>, mut request: Request) -
             "Name a Worker: call http://<script>.localhost:<port>/, or send the header `x-local-worker: <script>`.",
         );
     };
+    if forwarder.backend.borrow().is_none() {
+        forwarder.demand.notify_one();
+    }
     let (backend, in_progress) = match forwarder.backend.wait_for(Option::is_some).await {
         // The token is taken while the channel is borrowed: `close` either makes us wait or waits for us.
         Ok(backend) => match backend.as_ref() {
@@ -139,6 +207,9 @@ async fn forward(State(mut forwarder): State<Forwarder>, mut request: Request) -
         },
         Err(_) => return explain(StatusCode::SERVICE_UNAVAILABLE, "Local Cloudflare stopped."),
     };
+    if let Some(reason) = &backend.broken {
+        return explain(StatusCode::INTERNAL_SERVER_ERROR, reason);
+    }
     let Some(port) = backend.ports.get(&script).copied() else {
         return explain(
             StatusCode::NOT_FOUND,
@@ -177,9 +248,9 @@ async fn forward(State(mut forwarder): State<Forwarder>, mut request: Request) -
         let server_side = hyper::upgrade::on(&mut response);
         if let Some(client_side) = client_side {
             // As in production, a deploy ends WebSockets; it does not wait for them.
-            tokio::spawn(async move {
-                backend
-                    .replaced
+            let replaced = backend.replaced;
+            backend.sockets.spawn(async move {
+                replaced
                     .run_until_cancelled(tunnel(client_side, server_side))
                     .await;
             });

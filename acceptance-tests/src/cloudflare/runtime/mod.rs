@@ -33,8 +33,9 @@ use capnp::{Code, Config};
 use gate::Gate;
 use process::{Process, StartFailure};
 pub use served::{
-    Delivery, Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed,
+    Delivery, Export, ExportKind, KeyMaterial, ModuleFile, ProbeFailure, ProbeFailureKind, Probed,
     ServedBinding, ServedConsumer, ServedNamespace, ServedStores, ServedWorker, Store, StoreKind,
+    Syntax,
 };
 
 /// Where the runtime is and where it keeps data.
@@ -132,11 +133,30 @@ impl Runtime {
     ) -> Result<Probed, ProbeFailure> {
         let code = Code {
             main,
+            syntax: Syntax::Modules,
             modules,
             compatibility_date: compat_date,
             compatibility_flags: flags,
         };
         probe::probe(&self.inner.workerd, code).await
+    }
+
+    /// Runs a classic script once, with those of its bindings that need nothing else, because it finds them as globals.
+    pub async fn probe_script(
+        &self,
+        script: &ModuleFile,
+        bindings: &[ServedBinding],
+        compat_date: &str,
+        flags: &[String],
+    ) -> Result<Probed, ProbeFailure> {
+        let code = Code {
+            main: &script.name,
+            syntax: Syntax::ServiceWorker,
+            modules: std::slice::from_ref(script),
+            compatibility_date: compat_date,
+            compatibility_flags: flags,
+        };
+        probe::probe_script(&self.inner.workerd, code, bindings).await
     }
 
     /// Serves exactly these Workers from now on and removes the data of `drop_namespaces`.
@@ -167,12 +187,40 @@ impl Runtime {
             .map_err(|error| failed("finish a deploy")(io::Error::other(error)))?
     }
 
+    /// Makes requests wait until the next deploy or [`Runtime::resume`]. What is served goes on running meanwhile.
+    pub fn hold(&self) {
+        self.inner.gate.hold();
+    }
+
+    /// Lets requests through again to what is served.
+    pub fn resume(&self) {
+        self.inner.gate.resume();
+    }
+
+    /// Returns when a request waits, or would be cut off, or [`Runtime::demand`] was called.
+    pub async fn demanded(&self) {
+        self.inner.gate.demanded().await;
+    }
+
+    /// Asks for what a request that waits asks for.
+    pub fn demand(&self) {
+        self.inner.gate.demand();
+    }
+
+    /// Answers every request with this text until the next deploy, because nothing can be served.
+    pub async fn fail(&self, reason: &str) {
+        let _served = self.inner.served.write().await;
+        self.inner.gate.close().await;
+        self.inner.gate.lead_nowhere(reason);
+    }
+
     /// Asks a store what a binding to it would ask, at a path of that protocol. Waits for a deploy in progress.
     pub async fn ask(
         &self,
         store: &Store,
         request: Request<Bytes>,
     ) -> Result<Response<Bytes>, RuntimeError> {
+        self.inner.gate.ready().await;
         let served = self.inner.served.read().await;
         let ports = served.as_ref().map(|served| &served.process.ports);
         let port = ports.and_then(|ports| ports.get(engines::DOOR)).copied();

@@ -9,12 +9,13 @@ function handlers(value) {
 
 function describe(value) {
   if (typeof value === "function") {
-    if (value.prototype instanceof DurableObject) return { kind: "durable_object" };
+    const alarm = typeof value.prototype?.alarm === "function";
+    if (value.prototype instanceof DurableObject) return { kind: "durable_object", alarm };
     if (value.prototype instanceof WorkerEntrypoint) {
       return { kind: "worker_entrypoint", handlers: handlers(value.prototype) };
     }
     if (value.prototype instanceof WorkflowEntrypoint) return { kind: "workflow" };
-    return { kind: value.prototype === undefined ? "other" : "legacy_class" };
+    return value.prototype === undefined ? { kind: "other" } : { kind: "legacy_class", alarm };
   }
   if (typeof value === "object" && value !== null) {
     return { kind: "object", handlers: handlers(value) };

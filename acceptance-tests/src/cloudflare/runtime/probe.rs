@@ -1,18 +1,22 @@
 //! Runs an upload once, alone, in a throw-away process, to learn whether it loads and what it exports.
 //! A Worker that does not load would take all others down with it, so every upload has to pass here first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use super::capnp::{Code, Config};
 use super::process::{Process, StartFailure};
-use super::served::{Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed};
+use super::served::{
+    Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed, ServedBinding,
+};
 
 /// Far more than a start takes on a busy machine, and short enough to wait for when the code never finishes.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -25,6 +29,8 @@ struct Described {
     kind: Kind,
     #[serde(default)]
     handlers: Vec<String>,
+    #[serde(default)]
+    alarm: bool,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -39,9 +45,78 @@ enum Kind {
     Value,
 }
 
+/// What was found out about uploads that load, by their content. The same code is uploaded again and again.
+static LOADED: LazyLock<Mutex<HashMap<Fingerprint, Probed>>> = LazyLock::new(Mutex::default);
+
+type Fingerprint = [u8; 32];
+
 /// See [`super::Runtime::probe`].
 pub(super) async fn probe(workerd: &Path, code: Code<'_>) -> Result<Probed, ProbeFailure> {
-    match timeout(TIME_LIMIT, describe_exports(workerd, code)).await {
+    let fingerprint = fingerprint(workerd, &code);
+    let known = || LOADED.lock().expect("no holder panics");
+    if let Some(probed) = known().get(&fingerprint) {
+        return Ok(probed.clone());
+    }
+    let probed = run(workerd, code).await?;
+    known().insert(fingerprint, probed.clone());
+    Ok(probed)
+}
+
+fn fingerprint(workerd: &Path, code: &Code<'_>) -> Fingerprint {
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    part(workerd.as_os_str().as_encoded_bytes());
+    for text in [code.main, code.compatibility_date] {
+        part(text.as_bytes());
+    }
+    part(code.compatibility_flags.join("\0").as_bytes());
+    for module in code.modules {
+        part(module.name.as_bytes());
+        part(module.content_type.as_bytes());
+        part(&module.body);
+    }
+    hash.finalize().into()
+}
+
+/// See [`super::Runtime::probe_script`]. What is put in front of the script has no line of its own, so that the lines
+/// in messages are those of the upload.
+pub(super) async fn probe_script(
+    workerd: &Path,
+    code: Code<'_>,
+    bindings: &[ServedBinding],
+) -> Result<Probed, ProbeFailure> {
+    let first = include_str!("probe-script.js").replace('\n', " ");
+    let mut modules = code.modules.to_vec();
+    for module in modules.iter_mut().filter(|it| it.name == code.main) {
+        module.body = Bytes::from([first.as_bytes(), &module.body].concat());
+    }
+    let code = Code {
+        modules: &modules,
+        ..code
+    };
+    within_limit(async {
+        let folder = tempfile::tempdir().map_err(broken)?;
+        let mut config = Config::new(folder.path());
+        let values = config.values(bindings).map_err(broken)?;
+        config
+            .worker(SERVICE, code, &format!(", bindings = {values}"))
+            .map_err(broken)?;
+        ask(workerd, config).await
+    })
+    .await
+}
+
+async fn run(workerd: &Path, code: Code<'_>) -> Result<Probed, ProbeFailure> {
+    within_limit(describe_exports(workerd, code)).await
+}
+
+async fn within_limit(
+    describe: impl Future<Output = Result<BTreeMap<String, Described>, ProbeFailure>>,
+) -> Result<Probed, ProbeFailure> {
+    match timeout(TIME_LIMIT, describe).await {
         Ok(described) => judge(described?),
         Err(_) => Err(ProbeFailure {
             text: "Script startup exceeded CPU time limit.".into(),
@@ -78,6 +153,14 @@ async fn describe_exports(
         ..code
     };
     config.worker(SERVICE, code, "").map_err(broken)?;
+    ask(workerd, config).await
+}
+
+/// Starts the one Worker of a configuration and asks it what it is.
+async fn ask(
+    workerd: &Path,
+    mut config: Config<'_>,
+) -> Result<BTreeMap<String, Described>, ProbeFailure> {
     config.socket(SERVICE, SERVICE);
     let (path, sockets) = config.finish().map_err(broken)?;
 
@@ -100,7 +183,17 @@ async fn describe_exports(
 fn judge(described: BTreeMap<String, Described>) -> Result<Probed, ProbeFailure> {
     let mut exports = Vec::new();
     let mut default_handlers = Vec::new();
-    for (name, Described { kind, handlers }) in described {
+    let mut alarms = false;
+    for (
+        name,
+        Described {
+            kind,
+            handlers,
+            alarm,
+        },
+    ) in described
+    {
+        alarms |= alarm;
         let kind = match kind {
             // workerd refuses such an export when it is in the main module, which it is not while probed.
             Kind::Value => {
@@ -138,6 +231,7 @@ fn judge(described: BTreeMap<String, Described>) -> Result<Probed, ProbeFailure>
     Ok(Probed {
         exports,
         default_handlers,
+        alarms,
     })
 }
 
