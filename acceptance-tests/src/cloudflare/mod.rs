@@ -1,7 +1,7 @@
 //! Local Cloudflare: an API for one account, with the Workers runtime `workerd` behind it.
 //!
 //! The rules are pure and stand in `account`, `script`, `versions`, `bindings`, `migrations`, `exports`, `stores`,
-//! `upload`, `secrets`, `schedules`, `routes`, `domains` and `addresses`; `api` puts HTTP in front of them, `hosting` the
+//! `queues`, `upload`, `secrets`, `schedules`, `routes`, `domains` and `addresses`; `api` puts HTTP in front of them, `hosting` the
 //! runtime behind them, `assets` keeps uploaded files, `triggers` runs crons, `faults` makes them misbehave on purpose.
 //! Nothing in this folder knows the provider.
 
@@ -20,6 +20,7 @@ mod faults;
 mod hosting;
 mod kept;
 pub mod migrations;
+pub mod queues;
 pub mod routes;
 pub mod runtime;
 pub mod schedules;

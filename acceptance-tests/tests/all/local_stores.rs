@@ -248,6 +248,14 @@ async fn a_worker_and_the_api_share_a_kv_namespace() {
     assert_eq!(rest[4], json!({"name": "bulk/24", "metadata": 24}));
     assert_eq!(text(&bench, &format!("{path}/values/bulk/07")).await, "hi");
 
+    let many = json!({"keys": ["text", "nothing"], "withMetadata": true});
+    let many = call(&bench, Method::POST, &format!("{path}/bulk/get"), many).await;
+    let metadata = json!({"by": "worker", "é": "ü"});
+    assert_eq!(
+        many["values"],
+        json!({"text": {"value": "hello", "metadata": metadata}, "nothing": null})
+    );
+
     let missing = format!("{path}/values/nothing");
     assert_eq!(
         refusal(&bench, Method::GET, &missing, json!({})).await,
@@ -532,6 +540,42 @@ async fn a_deleted_store_takes_its_data_with_it() {
     )
     .await;
     assert_eq!(found[0]["results"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_forgets_all_stores_and_messages() {
+    let bench = Bench::start().await;
+    let bindings = json!([
+        {"name": "JOBS", "type": "queue", "queue_name": "jobs"},
+        {"name": "KV", "type": "kv_namespace", "namespace_id": KV_ID},
+    ]);
+    deploy(&bench, "worker", QUEUE, bindings.clone()).await;
+    ask(&bench, "worker", "/send").await;
+    let reset = format!("{}/reset", bench.local.control_url());
+    let answer = bench.http.post(reset).send().await.expect("it answers");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(bench.get("/queues").await, json!([]));
+    assert_eq!(bench.get("/storage/kv/namespaces").await, json!([]));
+
+    deploy(&bench, "worker", QUEUE, bindings).await;
+    let queues = bench.get("/queues").await;
+    let id = queues[0]["queue_id"].as_str().expect("ids are strings");
+    let consumer = json!({"script_name": "worker", "settings": {"max_wait_time_ms": 0}});
+    let path = format!("/queues/{id}/consumers");
+    call(&bench, Method::POST, &path, consumer).await;
+    let message = json!({"body": "after", "content_type": "text"});
+    call(
+        &bench,
+        Method::POST,
+        &format!("/queues/{id}/messages"),
+        message,
+    )
+    .await;
+    // Messages come in order: what was sent before the reset would have come first.
+    assert_eq!(
+        delivered(&bench, "worker", 1).await,
+        json!(["jobs \"after\""])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,13 +23,10 @@ mod layout;
 mod leftovers;
 mod local_assets;
 mod local_cloudflare;
-<<<<<<< HEAD
 mod local_exports;
-=======
-mod local_traffic;
->>>>>>> wt-traffic
-mod local_versions;
 mod local_stores;
+mod local_traffic;
+mod local_versions;
 mod lost_answers;
 #[cfg(unix)]
 mod matrix;

@@ -182,6 +182,17 @@ pub(super) async fn bulk_delete(api: &Api, id: &str) -> Answer {
     Ok(bulk_answer(keys.len()))
 }
 
+/// Reads many keys.
+pub(super) async fn bulk_get(api: &Api, id: &str) -> Answer {
+    if api.method != "POST" {
+        return Err(wrong_method());
+    }
+    // The engine takes the API's own question.
+    let question = api.json()?.to_string();
+    let response = answer(api, id, request("POST", "/bulk/get"), question.into()).await?;
+    Ok(ok(json!({"values": json_of(&response)?})))
+}
+
 fn listed(body: &Value) -> Result<&Vec<Value>, ApiFailure> {
     body.as_array()
         .filter(|entries| entries.len() <= BULK)

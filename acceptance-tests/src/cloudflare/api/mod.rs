@@ -2,22 +2,16 @@
 
 mod accounts;
 mod assets;
-mod deployments;
-<<<<<<< HEAD
 mod d1;
-=======
+mod deployments;
 mod domains;
->>>>>>> wt-traffic
 mod form;
 mod kv;
 mod namespaces;
-<<<<<<< HEAD
 mod queues;
 mod r2;
-=======
 mod routes;
 mod schedules;
->>>>>>> wt-traffic
 mod scripts;
 mod search;
 mod secrets;
@@ -463,6 +457,7 @@ async fn route(api: &Api, path: &str) -> Answer {
         }
         ["storage", "kv", "namespaces", id, "bulk"] => kv::bulk(api, id).await,
         ["storage", "kv", "namespaces", id, "bulk", "delete"] => kv::bulk_delete(api, id).await,
+        ["storage", "kv", "namespaces", id, "bulk", "get"] => kv::bulk_get(api, id).await,
         ["d1", "database"] => d1::databases(api).await,
         ["d1", "database", uuid] => d1::database(api, uuid).await,
         ["d1", "database", uuid, "query"] => d1::query(api, uuid).await,

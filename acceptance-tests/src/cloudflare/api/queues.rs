@@ -8,8 +8,9 @@ use super::{Answer, Api, ok, wrong_method};
 use crate::cloudflare::account::Account;
 use crate::cloudflare::clock;
 use crate::cloudflare::failure::ApiFailure;
+use crate::cloudflare::queues::{Consumer, ConsumerRequest, Queue};
 use crate::cloudflare::runtime::{Delivery, StoreKind};
-use crate::cloudflare::stores::{Consumer, ConsumerRequest, Queue, store_of};
+use crate::cloudflare::stores::store_of;
 
 fn shown(account: &Account, queue: &Queue) -> Value {
     let producers: Vec<Value> = account

@@ -326,21 +326,15 @@ impl Inner {
                 .remove_dropped(dropped, &stores.dropped)
                 .map_err(failed("remove data that nobody has any more"));
         }
-<<<<<<< HEAD
-        let mut ports = served
+        self.gate.lead_to(self.watch(served.as_ref()));
+        let door = served
             .as_ref()
-            .map(|now| now.process.ports.clone())
-            .unwrap_or_default();
-        let door = ports.remove(engines::DOOR);
-        self.gate.lead_to(ports);
+            .and_then(|now| now.process.ports.get(engines::DOOR));
         if let Some(port) = door
-            && let Err(error) = engines::wake(&self.disk, stores, port).await
+            && let Err(error) = engines::wake(&self.disk, stores, *port).await
         {
             log::warn!("queues deliver what they hold with their next message only: {error}");
         }
-=======
-        self.gate.lead_to(self.watch(served.as_ref()));
->>>>>>> wt-traffic
         result
     }
 
