@@ -11,7 +11,7 @@ use crate::cloudflare::account::Account;
 use crate::cloudflare::clock;
 use crate::cloudflare::failure::ApiFailure;
 use crate::cloudflare::runtime::ModuleFile;
-use crate::cloudflare::script::{SCRIPT_SETTINGS, Script, ScriptSubdomain, Settings, Syntax};
+use crate::cloudflare::script::{SCRIPT_SETTINGS, Script, ScriptSubdomain, Syntax};
 use crate::cloudflare::upload::{
     Metadata, Unmentioned, Upload, apply_upload, apply_version, check_request,
 };
