@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::Response;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Api, form, ok, wrong_method};
+use super::{Answer, Api, form, ok, page, wrong_method};
 use crate::cloudflare::account::Account;
 use crate::cloudflare::clock;
 use crate::cloudflare::failure::ApiFailure;
@@ -319,4 +319,34 @@ pub(super) fn references(api: &Api, name: &str) -> Answer {
         "durable_objects": objects,
         "dispatch_outbounds": [],
     })))
+}
+
+/// The queues whose messages a Worker gets.
+pub(super) fn queue_consumers(api: &Api, name: &str) -> Answer {
+    if api.method != "GET" {
+        return Err(wrong_method());
+    }
+    let script = find(api, name)?;
+    let consumers: Vec<Value> = api
+        .seen
+        .stores
+        .consumed_by(&script.tag)
+        .map(|(queue, consumer)| {
+            json!({
+                "consumer_id": consumer.id,
+                "type": "worker",
+                "script": name,
+                "queue_id": queue.id,
+                "queue_name": queue.name,
+                "dead_letter_queue": consumer.dead_letter_queue,
+                "settings": consumer.delivery,
+                "created_on": consumer.created_on,
+            })
+        })
+        .collect();
+    let count = consumers.len();
+    let info = json!({
+        "page": 1, "per_page": 100, "count": count, "total_count": count, "total_pages": 1,
+    });
+    Ok(page(consumers.into(), Some(info)))
 }
