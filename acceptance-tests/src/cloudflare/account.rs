@@ -2,6 +2,7 @@
 //! Pure: no HTTP, no clock, no runtime process. Every change happens completely or not at all.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -10,7 +11,7 @@ use super::bindings::{Binding, Target};
 use super::domains::Domain;
 use super::failure::ApiFailure;
 use super::routes::{self, Route, Zone};
-use super::script::Script;
+use super::script::{Code, Script};
 use super::stores::Stores;
 
 /// Everything the account holds.
@@ -193,6 +194,28 @@ impl Account {
             .iter()
             .find(|(_, script)| script.tag == tag)
             .map(|(name, _)| name.as_str())
+    }
+
+    /// The code that any Worker serves or could serve again.
+    pub fn codes(&self) -> impl Iterator<Item = &Code> {
+        self.scripts.values().flat_map(|script| {
+            let versions = script.versions.iter().map(|version| &version.code);
+            versions.chain([&script.code])
+        })
+    }
+
+    /// Changes all of [`Self::codes`].
+    pub fn try_for_each_code<E>(
+        &mut self,
+        mut change: impl FnMut(&mut Code) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for script in self.scripts.values_mut() {
+            change(&mut script.code)?;
+            for version in &mut script.versions {
+                change(&mut Arc::make_mut(version).code)?;
+            }
+        }
+        Ok(())
     }
 
     /// Every binding of every Worker that reaches one of the given namespaces.

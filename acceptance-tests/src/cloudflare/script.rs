@@ -76,11 +76,14 @@ pub struct Code {
     pub main: String,
     /// How it is started.
     pub syntax: Syntax,
-    /// All parts.
+    /// All parts. A state file does not repeat them; they are kept by their hash.
+    #[serde(skip)]
     pub modules: Arc<[ModuleFile]>,
+    /// Hash of the parts.
+    pub hash: String,
     /// What running the main module has shown.
     pub exports: Exports,
-    /// Hash of the content.
+    /// Hash of the content as the API shows it.
     pub etag: String,
     /// How long it took to start.
     pub startup_ms: u64,
@@ -170,6 +173,7 @@ impl Code {
             syntax,
             modules: modules.into(),
             exports,
+            hash: etag.clone(),
             etag,
             startup_ms,
             assets: None,
