@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::account::{Account, NamespaceNames, Plan, Secrets};
 use super::bindings::{Binding, Target};
 use super::clock;
+use super::exports::{Declaration, Lifecycle};
 use super::failure::ApiFailure;
 use super::faults::{Bucket, Fault};
 use super::server::Cloud;
@@ -90,7 +91,7 @@ pub enum Action {
         /// The value.
         text: String,
     },
-    /// Sets one of the settings that are stored as they are, such as `observability`.
+    /// Sets one of the settings that are stored as they are, such as `observability`, or the declared `exports`.
     SetSetting {
         /// The Worker.
         script: String,
@@ -150,6 +151,14 @@ impl Action {
                 script_mut(account, &script)?.migration_tag = tag
             }
             Self::SetTags { script, tags } => script_mut(account, &script)?.settings.tags = tags,
+            Self::SetSetting {
+                script,
+                name,
+                value,
+            } if name == "exports" => {
+                script_mut(account, &script)?.exports =
+                    Lifecycle::declaring(Declaration::parse(Some(&value), None)?);
+            }
             Self::SetSetting {
                 script,
                 name,

@@ -11,6 +11,8 @@ pub struct ApiError {
     pub message: String,
     /// A more precise cause, as `error_chain` of the answer.
     pub cause: Option<(u32, String)>,
+    /// What a program may want to know besides.
+    pub meta: Option<Value>,
 }
 
 /// Why a request was refused.
@@ -33,6 +35,7 @@ impl ApiFailure {
                 code,
                 message,
                 cause: None,
+                meta: None,
             }],
         }
     }
@@ -72,9 +75,24 @@ impl ApiFailure {
                 if let Some((code, message)) = &error.cause {
                     entry["error_chain"] = json!([{"code": code, "message": message}]);
                 }
+                if let Some(meta) = &error.meta {
+                    entry["meta"] = meta.clone();
+                }
                 entry
             })
             .collect();
         json!({"success": false, "errors": errors, "messages": [], "result": null})
+    }
+}
+
+/// What a refusal of a wrong JSON type calls the type.
+pub fn json_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Object(_) => "object",
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Number(_) => "number",
+        Value::Bool(_) => "bool",
     }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::account::{Account, Namespace, NamespaceNames, Plan};
-use super::failure::ApiFailure;
+use super::failure::{ApiFailure, json_kind};
 use super::script::Exports;
 
 /// The `migrations` object of an upload, its steps in one list.
@@ -113,30 +113,27 @@ impl Lists {
 impl Migrations {
     /// Reads the object of an upload; `null` is none.
     pub fn parse(value: &Value) -> Result<Option<Self>, ApiFailure> {
-        let kind = match value {
-            Value::Null => return Ok(None),
-            Value::Object(_) => {
-                let wire: Wire = serde_json::from_value(value.clone())
-                    .map_err(|error| ApiFailure::invalid(format!("migrations: {error}")))?;
-                let steps = wire
-                    .single
-                    .steps()
-                    .chain(wire.steps.into_iter().flatten().flat_map(Lists::steps))
-                    .collect();
-                return Ok(Some(Self {
-                    old_tag: wire.old_tag,
-                    new_tag: wire.new_tag,
-                    steps,
-                }));
-            }
-            Value::Array(_) => "array",
-            Value::String(_) => "string",
-            Value::Number(_) => "number",
-            Value::Bool(_) => "bool",
-        };
-        Err(ApiFailure::invalid(format!(
-            "json: cannot unmarshal {kind} into Go struct field ScriptMetadata.migrations of type ActorMigrations"
-        )))
+        if value.is_null() {
+            return Ok(None);
+        }
+        if !value.is_object() {
+            return Err(ApiFailure::invalid(format!(
+                "json: cannot unmarshal {} into Go struct field ScriptMetadata.migrations of type ActorMigrations",
+                json_kind(value)
+            )));
+        }
+        let wire: Wire = serde_json::from_value(value.clone())
+            .map_err(|error| ApiFailure::invalid(format!("migrations: {error}")))?;
+        let steps = wire
+            .single
+            .steps()
+            .chain(wire.steps.into_iter().flatten().flat_map(Lists::steps))
+            .collect();
+        Ok(Some(Self {
+            old_tag: wire.old_tag,
+            new_tag: wire.new_tag,
+            steps,
+        }))
     }
 
     /// The classes that lose their namespace.
@@ -242,11 +239,11 @@ impl Migrations {
             step.check_target(code)?;
         }
         for step in &self.steps {
-            step.release(account, script, &before);
+            step.release(account, script, &before)?;
         }
         check_exports(account, script, code)?;
         for step in &self.steps {
-            step.create(account, script)?;
+            step.create(account, script, &before)?;
         }
         Ok(())
     }
@@ -323,12 +320,22 @@ impl Step {
             Step::Transfer {
                 from, from_script, ..
             } => {
-                if !account.scripts.contains_key(from_script) {
+                let Some(source) = account.scripts.get(from_script) else {
                     return Err(ApiFailure::refused(
                         10074,
                         format!(
                             "Cannot apply {verb} migration to class '{from}' from script '{from_script}' that does not \
                          exist"
+                        ),
+                    ));
+                };
+                if source.exports.is_used() {
+                    // Nobody has published what the other way makes of it.
+                    return Err(ApiFailure::refused(
+                        10074,
+                        format!(
+                            "Cannot apply {verb} migration to class '{from}' from script '{from_script}' that declares \
+                         its classes with `exports`"
                         ),
                     ));
                 }
@@ -366,15 +373,19 @@ impl Step {
     }
 
     /// Everything but creating: what is left afterwards must be exported, what is gone has freed its name.
-    fn release(&self, account: &mut Account, script: &str, before: &[Namespace]) {
-        let follow = account.names == NamespaceNames::Follow;
+    fn release(
+        &self,
+        account: &mut Account,
+        script: &str,
+        before: &[Namespace],
+    ) -> Result<(), ApiFailure> {
         let (owner, from, to) = match self {
-            Step::New { .. } => return,
+            Step::New { .. } => return Ok(()),
             Step::Delete { class } => {
                 account
                     .namespaces
                     .retain(|ns| ns.script != script || ns.class != *class);
-                return;
+                return Ok(());
             }
             Step::Rename { from, to } => (script, from, to),
             Step::Transfer {
@@ -383,21 +394,18 @@ impl Step {
                 to,
             } => (from_script.as_str(), from, to),
         };
-        let id = provisioned(before, owner, from).map(|ns| ns.id.clone());
-        for namespace in account
-            .namespaces
-            .iter_mut()
-            .filter(|ns| Some(&ns.id) == id.as_ref())
-        {
-            namespace.script = script.into();
-            namespace.class = to.clone();
-            if follow {
-                namespace.name = format!("{script}_{to}");
-            }
+        match provisioned(before, owner, from) {
+            Some(namespace) => hand_over(account, &namespace.id, script, to),
+            None => Ok(()),
         }
     }
 
-    fn create(&self, account: &mut Account, script: &str) -> Result<(), ApiFailure> {
+    fn create(
+        &self,
+        account: &mut Account,
+        script: &str,
+        before: &[Namespace],
+    ) -> Result<(), ApiFailure> {
         let Step::New { class, sqlite } = self else {
             return Ok(());
         };
@@ -419,25 +427,72 @@ impl Step {
                 ));
             }
         }
-        let name = format!("{script}_{class}");
-        if account.namespaces.iter().any(|ns| ns.name == name) {
-            return Err(ApiFailure::refused(
-                10065,
-                format!(
-                    "Durable Object namespace name '{name}' already in use. Please use a different name and try again."
-                ),
-            ));
-        }
-        let id = account.issue_id();
-        account.namespaces.push(Namespace {
-            id,
-            name,
-            script: script.into(),
-            class: class.clone(),
-            sqlite: *sqlite,
-        });
-        Ok(())
+        provision(account, before, script, class, *sqlite)
     }
+}
+
+/// Gives a namespace to a class of a Worker. Where names follow, the new one must be free: 10065.
+pub(super) fn hand_over(
+    account: &mut Account,
+    id: &str,
+    script: &str,
+    class: &str,
+) -> Result<(), ApiFailure> {
+    let follow = account.names == NamespaceNames::Follow;
+    let name = format!("{script}_{class}");
+    if follow {
+        check_name(
+            account.namespaces.iter().filter(|other| other.id != id),
+            &name,
+        )?;
+    }
+    if let Some(namespace) = account.namespaces.iter_mut().find(|ns| ns.id == id) {
+        namespace.script = script.into();
+        namespace.class = class.into();
+        if follow {
+            namespace.name = name;
+        }
+    }
+    Ok(())
+}
+
+/// Creates a namespace. Its name must be free: 10065. A name that the same upload frees by deleting is not free yet.
+pub(super) fn provision(
+    account: &mut Account,
+    before: &[Namespace],
+    script: &str,
+    class: &str,
+    sqlite: bool,
+) -> Result<(), ApiFailure> {
+    let name = format!("{script}_{class}");
+    let gone = before
+        .iter()
+        .filter(|ns| account.namespace_by_id(&ns.id).is_none());
+    check_name(account.namespaces.iter().chain(gone), &name)?;
+    let id = account.issue_id();
+    account.namespaces.push(Namespace {
+        id,
+        name,
+        script: script.into(),
+        class: class.into(),
+        sqlite,
+    });
+    Ok(())
+}
+
+fn check_name<'a>(
+    mut taken: impl Iterator<Item = &'a Namespace>,
+    name: &str,
+) -> Result<(), ApiFailure> {
+    if taken.any(|ns| ns.name == name) {
+        return Err(ApiFailure::refused(
+            10065,
+            format!(
+                "Durable Object namespace name '{name}' already in use. Please use a different name and try again."
+            ),
+        ));
+    }
+    Ok(())
 }
 
 fn occupied(verb: &str, class: &str) -> ApiFailure {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::bindings::Binding;
+use super::exports::Lifecycle;
 use super::runtime::ModuleFile;
 use super::versions::{Deployment, Version};
 
@@ -29,6 +30,9 @@ pub struct Script {
     pub bindings: Vec<Binding>,
     /// The tag of the last migration, the optimistic lock of the next one.
     pub migration_tag: Option<String>,
+    /// What declared classes have left behind.
+    #[serde(default)]
+    pub exports: Lifecycle,
     /// How many uploads have changed which classes it implements; no version is deployed across such a change.
     pub migrations: u64,
     /// Whether the Worker answers on workers.dev.

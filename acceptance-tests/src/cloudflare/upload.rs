@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::account::{Account, Plan, Secrets, check_script_name};
 use super::bindings::{self, Binding, Draft, Inheritance, SECRETS, Target};
 use super::clock;
+use super::exports::{self, Declaration, Deploy, Lifecycle};
 use super::failure::ApiFailure;
 use super::migrations::{Migrations, check_exports};
 use super::runtime::ModuleFile;
@@ -25,6 +26,7 @@ pub struct Metadata {
     /// What the client says about the new version.
     pub annotations: Map<String, Value>,
     migrations: Option<Migrations>,
+    declaration: Declaration,
     bindings: Option<Vec<Draft>>,
     keep: BTreeSet<String>,
     fields: Map<String, Value>,
@@ -37,12 +39,10 @@ impl Metadata {
             .as_object()
             .ok_or_else(|| ApiFailure::invalid("metadata must be a JSON object"))?;
         let get = |name: &str| fields.get(name).filter(|value| !value.is_null());
-        for name in ["exports", "assets"] {
-            if get(name).is_some() {
-                return Err(ApiFailure::invalid(format!(
-                    "{name}: not available on local Cloudflare"
-                )));
-            }
+        if get("assets").is_some() {
+            return Err(ApiFailure::invalid(
+                "assets: not available on local Cloudflare",
+            ));
         }
         let wrong = |name: &str, want: &str| {
             ApiFailure::invalid(format!(
@@ -103,10 +103,14 @@ impl Metadata {
             }),
             (None, None) => None,
         };
+        let migrations = Migrations::parse(fields.get("migrations").unwrap_or(&Value::Null))?;
+        let declaration = Declaration::parse(get("exports"), get("containers"))?;
+        exports::check_exclusive(&declaration, migrations.as_ref())?;
         Ok(Self {
             entry,
             annotations: versions::annotations(fields.get("annotations"))?,
-            migrations: Migrations::parse(fields.get("migrations").unwrap_or(&Value::Null))?,
+            migrations,
+            declaration,
             bindings: get("bindings").map(bindings::parse).transpose()?,
             keep: strings(get("keep_bindings")).into_iter().collect(),
             fields: fields.clone(),
@@ -261,7 +265,7 @@ pub fn apply_upload(account: &mut Account, upload: Upload, now: &str) -> Result<
         check_latest_served(before)?;
     }
     let mut next = account.clone();
-    let migration_tag = apply_migrations(&mut next, &upload, before, &code)?;
+    let (migration_tag, lifecycle) = change_classes(&mut next, &upload, before, &code)?;
     if let Some(before) = before {
         next.stores.check_handlers(&before.tag, &code.exports)?;
     }
@@ -272,9 +276,14 @@ pub fn apply_upload(account: &mut Account, upload: Upload, now: &str) -> Result<
     let script = next.scripts.get_mut(name).expect("placed above");
     script.migrations += u64::from(upload.metadata.changes_classes());
     script.migration_tag = migration_tag;
+    script.exports = lifecycle.clone();
 
     let drafts = upload.drafts();
-    check_deleted(account, &upload, drafts, before)?;
+    let migrated = upload.metadata.migrations.iter();
+    let deleted = migrated
+        .flat_map(Migrations::deleted)
+        .chain(lifecycle.deleted());
+    check_deleted(account, name, deleted, drafts, before)?;
     let bindings = match drafts {
         Some(drafts) => new_bindings(&next, &upload, drafts, before)?,
         None => before.map(|it| it.bindings.clone()).unwrap_or_default(),
@@ -306,9 +315,19 @@ pub fn apply_version(
     }
     check_request(account, name, &upload.metadata)?;
     let code = new_code(&upload, before)?;
+    let lifecycle = before.map_or_else(Lifecycle::default, |script| script.exports.clone());
+    lifecycle.check_migrations(upload.metadata.migrations.as_ref())?;
     upload.metadata.check_nothing_pending(before)?;
-    check_exports(account, name, &code.exports)?;
     let drafts = upload.drafts().unwrap_or_default();
+    let declaration = match upload.unmentioned {
+        Unmentioned::Stay => lifecycle.or_kept(&upload.metadata.declaration),
+        Unmentioned::Reset => &upload.metadata.declaration,
+    };
+    if lifecycle.reconciles(declaration) {
+        exports::check_staged(account, name, declaration, drafts)?;
+    } else {
+        check_exports(account, name, &code.exports)?;
+    }
     check_provisioned(account, name, drafts)?;
     let content = Content {
         bindings: new_bindings(account, &upload, drafts, before)?,
@@ -317,7 +336,9 @@ pub fn apply_version(
     };
     let annotations = upload.metadata.annotations.clone();
     let occasion = Occasion::new(now, &upload.source, "version_upload", annotations);
-    versions::add_version(account, name, content, &occasion)
+    let id = versions::add_version(account, name, content, &occasion)?;
+    versions::declare(account, name, declaration.clone());
+    Ok(id)
 }
 
 impl Upload {
@@ -376,13 +397,15 @@ fn check_latest_served(script: Option<&Script>) -> Result<(), ApiFailure> {
     }
 }
 
-/// Compares the tag, changes the namespaces, and returns the new tag.
-fn apply_migrations(
+/// Changes the namespaces in one of the two ways, and returns the migration tag and what declared classes leave behind.
+fn change_classes(
     next: &mut Account,
     upload: &Upload,
     before: Option<&Script>,
     code: &Code,
-) -> Result<Option<String>, ApiFailure> {
+) -> Result<(Option<String>, Lifecycle), ApiFailure> {
+    let lifecycle = before.map_or_else(Lifecycle::default, |script| script.exports.clone());
+    lifecycle.check_migrations(upload.metadata.migrations.as_ref())?;
     let mut tag = before.and_then(|script| script.migration_tag.clone());
     if let Some(migrations) = &upload.metadata.migrations {
         migrations.check_tag(tag.as_deref())?;
@@ -391,8 +414,15 @@ fn apply_migrations(
         }
         migrations.apply(next, &upload.script, &code.exports)?;
     }
+    let deploy = Deploy {
+        declaration: &upload.metadata.declaration,
+        code: &code.exports,
+        recoded: upload.code.is_some(),
+        keeps: upload.unmentioned == Unmentioned::Stay,
+    };
+    let lifecycle = lifecycle.deploy(next, &upload.script, deploy)?;
     check_exports(next, &upload.script, &code.exports)?;
-    Ok(tag)
+    Ok((tag, lifecycle))
 }
 
 fn new_settings(upload: &Upload, before: Option<&Script>) -> Settings {
@@ -425,6 +455,7 @@ fn place(
             settings: settings.clone(),
             bindings: Vec::new(),
             migration_tag: None,
+            exports: Lifecycle::default(),
             migrations: 0,
             subdomain: ScriptSubdomain::default(),
             tails: Vec::new(),
@@ -479,16 +510,15 @@ fn check_provisioned(account: &Account, name: &str, drafts: &[Draft]) -> Result<
 
 /// A class is deleted only when nothing binds it: not this upload, nor this Worker's binding of the same name with
 /// another class, nor another Worker. 10061.
-fn check_deleted(
+fn check_deleted<'a>(
     account: &Account,
-    upload: &Upload,
+    script: &str,
+    deleted: impl Iterator<Item = &'a str>,
     drafts: Option<&[Draft]>,
     before: Option<&Script>,
 ) -> Result<(), ApiFailure> {
-    let script = upload.script.as_str();
     let before = before.map_or(&[][..], |script| &script.bindings);
-    let migrations = upload.metadata.migrations.iter();
-    for class in migrations.flat_map(Migrations::deleted) {
+    for class in deleted {
         let Some(namespace) = account.namespace(script, class) else {
             continue;
         };

@@ -7,6 +7,7 @@ use serde_json::{Map, Number, Value};
 
 use super::account::Account;
 use super::bindings::{Binding, Target};
+use super::exports::{self, Declaration, Deploy, Lifecycle};
 use super::failure::ApiFailure;
 use super::migrations::check_exports;
 use super::script::{Code, Script, Settings};
@@ -33,6 +34,9 @@ pub struct Version {
     pub settings: Settings,
     /// The bindings, secrets included.
     pub bindings: Vec<Binding>,
+    /// What it declares of its classes; reconciled whenever the version is deployed.
+    #[serde(default)]
+    pub declaration: Declaration,
     /// The Worker's migration tag when the version was made.
     pub migration_tag: Option<String>,
     /// The Worker's count of migrations when the version was made.
@@ -254,10 +258,19 @@ pub fn add_version(
         code,
         settings: settings.of_version(),
         bindings,
+        declaration: script.exports.declaration().clone(),
         migration_tag: script.migration_tag.clone(),
         migrations: script.migrations,
     });
     Ok(id)
+}
+
+/// Gives the newest version of a Worker another declaration of its classes than the deployed one.
+pub(super) fn declare(account: &mut Account, script: &str, declaration: Declaration) {
+    let script = account.scripts.get_mut(script);
+    if let Some(version) = script.and_then(|script| script.versions.last_mut()) {
+        Arc::make_mut(version).declaration = declaration;
+    }
 }
 
 /// Serves versions of a Worker; the caller has checked that they can be.
@@ -376,20 +389,65 @@ pub fn roll_out(
         .scripts
         .get(name)
         .ok_or_else(ApiFailure::no_worker)?;
-    for share in &rollout.versions {
-        let version = script
-            .version(&share.version_id)
-            .ok_or_else(|| ApiFailure::new(404, 10071, "The version could not be found."))?;
-        check_deployable(account, name, script, version)?;
+    let found = |share: &Share| {
+        let version = script.version(&share.version_id).cloned();
+        version.ok_or_else(|| ApiFailure::new(404, 10071, "The version could not be found."))
+    };
+    let versions: Vec<Arc<Version>> = rollout
+        .versions
+        .iter()
+        .map(found)
+        .collect::<Result<_, _>>()?;
+    exports::check_same(
+        script.exports.declaration(),
+        versions.iter().map(|version| &version.declaration),
+    )?;
+    let mut next = account.clone();
+    for version in &versions {
+        let lifecycle = reconciled(&mut next, name, script, version)?;
         if !rollout.force {
             check_secrets(script, version)?;
         }
+        let script = next.scripts.get_mut(name).expect("it was found above");
+        script.exports = lifecycle;
     }
-    add_deployment(account, name, rollout.versions, occasion)
+    let deployment = add_deployment(&mut next, name, rollout.versions, occasion)?;
+    *account = next;
+    Ok(deployment)
 }
 
 /// Whether a version can be served with the classes and targets that there are now.
 pub fn check_deployable(
+    account: &Account,
+    name: &str,
+    script: &Script,
+    version: &Version,
+) -> Result<(), ApiFailure> {
+    reconciled(&mut account.clone(), name, script, version).map(|_| ())
+}
+
+/// Makes the classes what a version declares, and checks that it can be served then.
+fn reconciled(
+    account: &mut Account,
+    name: &str,
+    script: &Script,
+    version: &Version,
+) -> Result<Lifecycle, ApiFailure> {
+    let lifecycle = script.exports.deploy(
+        account,
+        name,
+        Deploy {
+            declaration: &version.declaration,
+            code: &version.code.exports,
+            recoded: true,
+            keeps: false,
+        },
+    )?;
+    check_targets(account, name, script, version)?;
+    Ok(lifecycle)
+}
+
+fn check_targets(
     account: &Account,
     name: &str,
     script: &Script,

@@ -52,6 +52,8 @@ pub(super) async fn read_parts(
             .or(part.file_name())
             .unwrap_or_default()
             .to_owned();
+        // The JSON part goes by its name, a module by its file name if it has one.
+        let file = part.file_name().map(str::to_owned);
         let content_type = part
             .headers()
             .get("content-type")
@@ -66,7 +68,7 @@ pub(super) async fn read_parts(
             metadata = Some(value);
         } else {
             modules.push(ModuleFile {
-                name,
+                name: file.filter(|file| !file.is_empty()).unwrap_or(name),
                 content_type: content_type.unwrap_or_else(|| "application/octet-stream".into()),
                 body,
             });

@@ -378,6 +378,7 @@ async fn route(api: &Api, path: &str) -> Answer {
             code: 7000,
             message: "No route for that URI".into(),
             cause: None,
+            meta: None,
         });
         failure
     };

@@ -45,12 +45,14 @@ pub(super) fn shown(name: &str, script: &Script) -> Map<String, Value> {
         "observability",
         "placement",
         "tail_consumers",
-        "exports",
     ] {
         let value = script.settings.get(field);
         if !value.is_null() || field == "tail_consumers" {
             fields.insert(field.into(), value);
         }
+    }
+    if let Some(exports) = script.exports.shown() {
+        fields.insert("exports".into(), exports);
     }
     fields
 }
@@ -131,6 +133,9 @@ fn uploaded(account: &Account, name: &str) -> Value {
     let script = &account.scripts[name];
     let mut fields = shown(name, script);
     fields.insert("deployment_id".into(), json!(script.deployment_id()));
+    if let Some(report) = script.exports.report() {
+        fields.insert("exports_reconciliation".into(), json!(report));
+    }
     fields.insert("startup_time_ms".into(), json!(script.code.startup_ms));
     fields.insert("entry_point".into(), json!(script.code.main));
     fields.into()

@@ -117,10 +117,11 @@ fn shown(account: &Account, name: &str) -> Result<Value, ApiFailure> {
         "annotations".into(),
         json!(version.map(|version| &version.annotations)),
     );
-    // Only on Workers that another tool deployed this way; uploads with it are refused here.
-    let exports = script.settings.get("exports");
-    if !exports.is_null() {
+    if let Some(exports) = script.exports.shown() {
         fields.insert("exports".into(), exports);
+    }
+    if let Some(report) = script.exports.report() {
+        fields.insert("exports_reconciliation".into(), json!(report));
     }
     Ok(fields.into())
 }
