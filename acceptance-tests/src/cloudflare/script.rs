@@ -129,6 +129,7 @@ impl Script {
             settings: Settings::default(),
             bindings: Vec::new(),
             migration_tag: None,
+            exports: Lifecycle::default(),
             migrations: 0,
             subdomain: ScriptSubdomain::default(),
             versions: Vec::new(),

@@ -12,7 +12,7 @@ use super::exports::{self, Declaration, Deploy, Lifecycle};
 use super::failure::ApiFailure;
 use super::migrations::{Migrations, check_exports};
 use super::runtime::ModuleFile;
-use super::script::{Code, Entry, STORED_SETTINGS, Script, ScriptSubdomain, Settings, Syntax};
+use super::script::{Code, Entry, STORED_SETTINGS, Script, Settings, Syntax};
 use super::versions::{self, Content, Occasion};
 
 /// All modules of a Worker together: 64 MiB.
@@ -448,19 +448,9 @@ fn place(
             ..script.clone()
         },
         None => Script {
-            tag: next.issue_id(),
-            created_on: now.into(),
-            modified_on: now.into(),
             code: code.clone(),
             settings: settings.clone(),
-            bindings: Vec::new(),
-            migration_tag: None,
-            exports: Lifecycle::default(),
-            migrations: 0,
-            subdomain: ScriptSubdomain::default(),
-            tails: Vec::new(),
-            versions: Vec::new(),
-            deployments: Vec::new(),
+            ..Script::without_code(next.issue_id(), now)
         },
     };
     next.scripts.insert(name.into(), script);

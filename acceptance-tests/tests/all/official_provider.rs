@@ -132,7 +132,10 @@ async fn workers_script_finds_after_an_apply_what_it_has_applied() {
 
     let settings = assert_no_drift(&bench, "w", uploaded).await;
     let service = bench.get("/workers/services/w").await;
-    assert_eq!(service["default_environment"]["script"]["migration_tag"], "v1");
+    assert_eq!(
+        service["default_environment"]["script"]["migration_tag"],
+        "v1"
+    );
     let bindings = settings["bindings"].as_array().expect("there are bindings");
     let shown = |name: &str| {
         bindings
