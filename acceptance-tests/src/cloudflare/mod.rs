@@ -20,6 +20,7 @@ pub mod runtime;
 pub mod script;
 pub mod secrets;
 mod server;
+mod sql;
 pub mod stores;
 pub mod upload;
 pub mod versions;

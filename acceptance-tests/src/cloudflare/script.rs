@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::bindings::Binding;
 use super::exports::Lifecycle;
 use super::runtime::ModuleFile;
+pub use super::runtime::Syntax;
 use super::versions::{Deployment, Version};
 
 /// A deployed Worker. `code`, `bindings` and most of `settings` are those of the version that is served.
@@ -78,17 +79,6 @@ pub struct Code {
     pub etag: String,
     /// How long it took to start.
     pub startup_ms: u64,
-}
-
-/// The two ways to write a Worker.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Syntax {
-    /// ES modules: `main_module`.
-    #[default]
-    Modules,
-    /// A classic script that adds event listeners: `body_part`. It exports nothing.
-    ServiceWorker,
 }
 
 /// The part of an upload that is started.

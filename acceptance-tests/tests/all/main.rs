@@ -22,7 +22,9 @@ mod layout;
 #[cfg(unix)]
 mod leftovers;
 mod local_cloudflare;
+mod local_exports;
 mod local_versions;
+mod local_stores;
 mod lost_answers;
 #[cfg(unix)]
 mod matrix;

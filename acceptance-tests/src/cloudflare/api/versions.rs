@@ -6,7 +6,7 @@ use super::{Answer, Api, form, ok, page, scripts, wrong_method};
 use crate::cloudflare::account::Account;
 use crate::cloudflare::clock;
 use crate::cloudflare::failure::ApiFailure;
-use crate::cloudflare::script::{Script, Settings};
+use crate::cloudflare::script::Script;
 use crate::cloudflare::upload::{Metadata, apply_version, check_request};
 use crate::cloudflare::versions::{Version, check_deployable};
 
@@ -73,7 +73,7 @@ async fn upload(api: &Api, name: &str) -> Answer {
     let account = api.cloud.account();
     find(&account, name)?;
     check_request(&account, name, &metadata)?;
-    let upload = scripts::new_code(api, name, metadata, form.modules, Settings::default()).await?;
+    let upload = scripts::new_code(api, name, metadata, form.modules, None).await?;
     let version = api
         .cloud
         .change(|account| {
@@ -134,6 +134,9 @@ fn full(account: &Account, name: &str, version: &Version) -> Value {
     }
     if let Some(tag) = &version.migration_tag {
         runtime.insert("migration_tag".into(), json!(tag));
+    }
+    if let Some(exports) = version.declaration.shown() {
+        runtime.insert("exports".into(), exports);
     }
     let mut fields = outline(version);
     let resources = json!({

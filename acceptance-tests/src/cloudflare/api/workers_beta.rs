@@ -11,7 +11,7 @@ use crate::cloudflare::account::Account;
 use crate::cloudflare::clock;
 use crate::cloudflare::failure::ApiFailure;
 use crate::cloudflare::runtime::ModuleFile;
-use crate::cloudflare::script::{SCRIPT_SETTINGS, Script, ScriptSubdomain, Settings, Syntax};
+use crate::cloudflare::script::{SCRIPT_SETTINGS, Script, ScriptSubdomain, Syntax};
 use crate::cloudflare::upload::{
     Metadata, Unmentioned, Upload, apply_upload, apply_version, check_request,
 };
@@ -189,8 +189,7 @@ async fn upload(api: &Api, id: &str) -> Answer {
     }
     let metadata = Metadata::parse(&body)?;
     check_request(&account, &name, &metadata)?;
-    let settings = Settings::default();
-    let upload = scripts::new_code(api, &name, metadata, modules, settings).await?;
+    let upload = scripts::new_code(api, &name, metadata, modules, None).await?;
     add(api, id, &name, upload, deploy).await
 }
 
