@@ -33,6 +33,44 @@ pub(super) async fn read_parts(
     api: &Api,
     json_part: &str,
 ) -> Result<(Option<Value>, Vec<ModuleFile>), ApiFailure> {
+    let (mut metadata, mut modules) = (None, Vec::new());
+    for part in parts(api).await? {
+        if part.name == json_part {
+            let value: Value = serde_json::from_slice(&part.body).map_err(|error| {
+                ApiFailure::invalid(format!("could not parse the {json_part} part: {error}"))
+            })?;
+            api.note.set(value.clone());
+            metadata = Some(value);
+        } else {
+            modules.push(part.module());
+        }
+    }
+    Ok((metadata, modules))
+}
+
+/// A part as it was sent.
+pub(super) struct Part {
+    pub(super) name: String,
+    file: Option<String>,
+    content_type: Option<String>,
+    pub(super) body: Bytes,
+}
+
+impl Part {
+    /// As a module, which goes by its file name if it has one.
+    fn module(self) -> ModuleFile {
+        let file = self.file.filter(|file| !file.is_empty());
+        let unknown = || "application/octet-stream".into();
+        ModuleFile {
+            name: file.unwrap_or(self.name),
+            content_type: self.content_type.unwrap_or_else(unknown),
+            body: self.body,
+        }
+    }
+}
+
+/// Reads the parts of a form.
+pub(super) async fn parts(api: &Api) -> Result<Vec<Part>, ApiFailure> {
     let content_type = api
         .headers
         .get("content-type")
@@ -45,14 +83,13 @@ pub(super) async fn read_parts(
     };
     let body = stream::iter([Ok::<Bytes, multer::Error>(api.body.clone())]);
     let mut parts = multer::Multipart::new(body, boundary);
-    let (mut metadata, mut modules) = (None, Vec::new());
+    let mut found = Vec::new();
     while let Some(part) = parts.next_field().await.map_err(unreadable)? {
         let name = part
             .name()
             .or(part.file_name())
             .unwrap_or_default()
             .to_owned();
-        // The JSON part goes by its name, a module by its file name if it has one.
         let file = part.file_name().map(str::to_owned);
         let content_type = part
             .headers()
@@ -60,19 +97,12 @@ pub(super) async fn read_parts(
             .and_then(|value| value.to_str().ok())
             .map(|text| text.split(';').next().unwrap_or(text).trim().to_owned());
         let body = part.bytes().await.map_err(unreadable)?;
-        if name == json_part {
-            let value: Value = serde_json::from_slice(&body).map_err(|error| {
-                ApiFailure::invalid(format!("could not parse the {json_part} part: {error}"))
-            })?;
-            api.note.set(value.clone());
-            metadata = Some(value);
-        } else {
-            modules.push(ModuleFile {
-                name: file.filter(|file| !file.is_empty()).unwrap_or(name),
-                content_type: content_type.unwrap_or_else(|| "application/octet-stream".into()),
-                body,
-            });
-        }
+        found.push(Part {
+            name,
+            file,
+            content_type,
+            body,
+        });
     }
-    Ok((metadata, modules))
+    Ok(found)
 }
