@@ -15,6 +15,11 @@ pub fn later(seconds: u64) -> String {
     timestamp(elapsed.as_secs() + seconds, elapsed.subsec_micros())
 }
 
+/// A time in milliseconds since 1970, in the same form.
+pub fn from_millis(millis: u64) -> String {
+    timestamp(millis / 1000, (millis % 1000) as u32 * 1000)
+}
+
 fn timestamp(seconds: u64, micros: u32) -> String {
     let (year, month, day) = civil_date(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);

@@ -26,6 +26,7 @@ pub mod schedules;
 pub mod script;
 pub mod secrets;
 mod server;
+mod sql;
 pub mod stores;
 mod triggers;
 pub mod upload;

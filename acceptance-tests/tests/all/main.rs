@@ -23,6 +23,8 @@ mod layout;
 mod leftovers;
 mod local_assets;
 mod local_cloudflare;
+mod local_exports;
+mod local_stores;
 mod local_traffic;
 mod local_versions;
 mod lost_answers;

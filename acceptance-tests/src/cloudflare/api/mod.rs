@@ -2,10 +2,14 @@
 
 mod accounts;
 mod assets;
+mod d1;
 mod deployments;
 mod domains;
 mod form;
+mod kv;
 mod namespaces;
+mod queues;
+mod r2;
 mod routes;
 mod schedules;
 mod scripts;
@@ -13,6 +17,7 @@ mod search;
 mod secrets;
 mod services;
 mod settings;
+mod stores;
 mod subdomain;
 mod tails;
 mod versions;
@@ -416,7 +421,6 @@ async fn route(api: &Api, path: &str) -> Answer {
         ["workers", "scripts", name, "secrets-bulk"] => secrets::bulk(api, name).await,
         ["workers", "scripts", name, "tails"] => tails::all(api, name).await,
         ["workers", "scripts", name, "tails", id] => tails::one(api, name, id).await,
-        ["workers", "scripts", name, "queue-consumers"] => nothing_of(api, Some(name)),
         ["workers", "scripts", name, "settings"] => settings::of_version(api, name).await,
         ["workers", "scripts", name, "script-settings"] => settings::of_script(api, name).await,
         ["workers", "scripts", name, "subdomain"] => subdomain::of_script(api, name).await,
@@ -441,6 +445,33 @@ async fn route(api: &Api, path: &str) -> Answer {
         ["workers", "durable_objects", "namespaces", id, "objects"] => {
             namespaces::objects(api, id).await
         }
+        ["workers", "scripts", name, "queue-consumers"] => queues::of_script(api, name),
+        ["storage", "kv", "namespaces"] => kv::namespaces(api).await,
+        ["storage", "kv", "namespaces", id] => kv::namespace(api, id).await,
+        ["storage", "kv", "namespaces", id, "keys"] => kv::keys(api, id).await,
+        ["storage", "kv", "namespaces", id, "values", ref key @ ..] if !key.is_empty() => {
+            kv::value(api, id, &key.join("/")).await
+        }
+        ["storage", "kv", "namespaces", id, "metadata", ref key @ ..] if !key.is_empty() => {
+            kv::metadata(api, id, &key.join("/")).await
+        }
+        ["storage", "kv", "namespaces", id, "bulk"] => kv::bulk(api, id).await,
+        ["storage", "kv", "namespaces", id, "bulk", "delete"] => kv::bulk_delete(api, id).await,
+        ["d1", "database"] => d1::databases(api).await,
+        ["d1", "database", uuid] => d1::database(api, uuid).await,
+        ["d1", "database", uuid, "query"] => d1::query(api, uuid).await,
+        ["d1", "database", uuid, "raw"] => d1::raw(api, uuid).await,
+        ["r2", "buckets"] => r2::buckets(api).await,
+        ["r2", "buckets", name] => r2::bucket(api, name).await,
+        ["r2", "buckets", name, "objects"] => r2::objects(api, name).await,
+        ["r2", "buckets", name, "objects", ref key @ ..] => {
+            r2::object(api, name, &key.join("/")).await
+        }
+        ["queues"] => queues::queues(api).await,
+        ["queues", id] => queues::queue(api, id).await,
+        ["queues", id, "messages"] => queues::messages(api, id).await,
+        ["queues", id, "consumers"] => queues::consumers(api, id).await,
+        ["queues", id, "consumers", consumer] => queues::consumer(api, id, consumer).await,
         _ => Err(unroutable()),
     }
 }

@@ -326,7 +326,14 @@ impl Inner {
                 .remove_dropped(dropped, &stores.dropped)
                 .map_err(failed("remove data that nobody has any more"));
         }
+        let ports = served.as_ref().map(|now| &now.process.ports);
+        let door = ports.and_then(|ports| ports.get(engines::DOOR)).copied();
         self.gate.lead_to(self.watch(served.as_ref()));
+        if let Some(port) = door
+            && let Err(error) = engines::wake(&self.disk, stores, port).await
+        {
+            log::warn!("queues deliver what they hold with their next message only: {error}");
+        }
         result
     }
 
