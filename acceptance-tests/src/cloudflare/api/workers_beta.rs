@@ -457,9 +457,18 @@ fn references(account: &Account, name: &str, script: &Script) -> Value {
             json!({"id": id, "name": name})
         })
         .collect();
+    let domains: Vec<Value> = account
+        .domains_of(&script.tag)
+        .map(|domain| {
+            json!({
+                "id": domain.id, "certificate_id": domain.certificate, "hostname": domain.hostname,
+                "zone_id": domain.zone, "zone_name": account.zone(&domain.zone).map(|zone| &zone.name),
+            })
+        })
+        .collect();
     json!({
         "dispatch_namespace_outbounds": [],
-        "domains": [],
+        "domains": domains,
         "durable_objects": objects,
         "queues": [],
         "workers": services,

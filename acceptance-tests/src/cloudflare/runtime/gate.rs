@@ -437,3 +437,29 @@ fn remove_connection_headers(headers: &mut HeaderMap) {
 fn explain(status: StatusCode, text: &str) -> Response {
     (status, format!("{text}\n")).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_gate_that_is_held_during_a_deploy_stays_shut_until_the_next_one() {
+        let gate = Gate::open().await.expect("a free port");
+        let deploy = async || {
+            gate.close().await;
+            gate.lead_to(HashMap::new());
+        };
+        gate.hold();
+        gate.renew();
+        deploy().await;
+        assert!(!gate.is_shut(), "nothing has changed since");
+        gate.renew();
+        gate.hold();
+        deploy().await;
+        assert!(gate.is_shut(), "something has changed since");
+        gate.demanded().await;
+        gate.renew();
+        gate.resume();
+        assert!(!gate.is_shut());
+    }
+}
