@@ -12,7 +12,7 @@ use super::bindings::{Binding, Target};
 use super::failure::ApiFailure;
 use super::runtime::{
     ExportKind, ModuleFile, ProbeFailureKind, Runtime, RuntimeError, RuntimeOptions, ServedBinding,
-    ServedNamespace, ServedWorker,
+    ServedNamespace, ServedWorker, Visits,
 };
 use super::script::{Code, Exports, Script, Settings};
 
@@ -33,10 +33,17 @@ struct Deployed {
 }
 
 impl Hosting {
-    pub(super) async fn start(workerd: PathBuf, disk: PathBuf) -> Result<Self, RuntimeError> {
+    pub(super) async fn start(
+        workerd: PathBuf,
+        disk: PathBuf,
+        port: u16,
+        visits: Visits,
+    ) -> Result<Self, RuntimeError> {
         let runtime = Runtime::start(RuntimeOptions {
             workerd,
             disk: disk.clone(),
+            port,
+            visits,
         })
         .await?;
         Ok(Self {

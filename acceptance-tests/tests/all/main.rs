@@ -1,8 +1,12 @@
 //! Acceptance tests, in one binary: one thing to link, one runner.
 
 mod adoption;
+#[cfg(unix)]
+mod api_client;
 mod bad_input;
 mod bindings;
+#[cfg(unix)]
+mod browser;
 mod classes;
 mod consent;
 mod counter;
@@ -22,6 +26,8 @@ mod layout;
 #[cfg(unix)]
 mod leftovers;
 mod local_cloudflare;
+#[cfg(unix)]
+mod local_command;
 mod lost_answers;
 #[cfg(unix)]
 mod matrix;
@@ -31,6 +37,8 @@ mod provider_block;
 mod recovery;
 mod rename;
 mod runtime;
+#[cfg(unix)]
+mod status_page;
 mod tags;
 mod taking_over;
 mod transfers;

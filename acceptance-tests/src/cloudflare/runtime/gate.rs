@@ -24,8 +24,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::visits::{self, Visits};
+
 /// Chooses the Worker by name, for clients that cannot resolve `<script>.localhost`.
-const WORKER_HEADER: HeaderName = HeaderName::from_static("x-local-worker");
+pub(super) const WORKER_HEADER: HeaderName = HeaderName::from_static("x-local-worker");
 
 /// How long requests in progress may hold up a deploy.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -52,9 +54,9 @@ struct Forwarder {
 }
 
 impl Gate {
-    /// Listens on a free port of the loopback interface, with no Workers.
-    pub(super) async fn open() -> io::Result<Self> {
-        let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
+    /// Listens on a port of the loopback interface, or on a free one if it is 0, with no Workers.
+    pub(super) async fn open(port: u16, visits: Visits) -> io::Result<Self> {
+        let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
         let (backend, receiver) = watch::channel(Some(Backend::default()));
         let forwarder = Forwarder {
@@ -62,6 +64,7 @@ impl Gate {
             client: client(),
         };
         let router = Router::new().fallback(forward).with_state(forwarder);
+        let router = router.layer(axum::middleware::from_fn_with_state(visits, visits::note));
         // Small answers must not wait for an acknowledgement of the one before.
         let listener = listener.tap_io(|stream| {
             let _ = stream.set_nodelay(true);
