@@ -39,6 +39,8 @@ mod rename;
 mod runtime;
 #[cfg(unix)]
 mod status_page;
+#[cfg(unix)]
+mod switches;
 mod tags;
 mod taking_over;
 mod transfers;

@@ -7,6 +7,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::account::Plan;
 use super::calls::took;
+use super::faults::Fault;
 use super::server::Cloud;
 use super::status::{ShownCall, ShownNamespace, ShownWorker, Status};
 
@@ -114,11 +115,8 @@ fn port(address: &str) -> &str {
 
 /// Whoever forgets a switch wonders.
 fn switches(status: &Status) -> Markup {
-    let faults: Vec<String> = status
-        .faults
-        .iter()
-        .filter_map(|fault| serde_json::to_string(fault).ok())
-        .collect();
+    let faults = status.faults.iter().map(what_is_set);
+    let faults: Vec<String> = faults.collect();
     if faults.is_empty() && status.latency_ms == 0 && status.bucket.is_none() {
         return html! {};
     }
@@ -132,6 +130,15 @@ fn switches(status: &Status) -> Markup {
             @for fault in faults { li { code { (fault) } } }
         }
     }
+}
+
+/// The members of a fault that say something.
+fn what_is_set(fault: &Fault) -> String {
+    let mut shown = serde_json::to_value(fault).unwrap_or_default();
+    if let Some(members) = shown.as_object_mut() {
+        members.retain(|name, value| !value.is_null() && (name != "after" || *value != 0));
+    }
+    shown.to_string()
 }
 
 fn refused(uploads: &[ShownCall]) -> Markup {
@@ -164,7 +171,7 @@ fn workers(workers: &[ShownWorker]) -> Markup {
     html! {
         h2 { "Workers " (count(workers.len())) }
         @if workers.is_empty() { p.empty { "No Worker has been uploaded yet." } }
-        @for worker in workers {
+        div.cards { @for worker in workers {
             article {
                 h3 { a href=(worker.url) { bdi { (worker.name) } } }
                 dl {
@@ -195,7 +202,7 @@ fn workers(workers: &[ShownWorker]) -> Markup {
                     dt { "Last change" } dd { (time(&worker.modified_on)) }
                 }
             }
-        }
+        } }
     }
 }
 
