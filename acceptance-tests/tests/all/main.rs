@@ -23,8 +23,8 @@ mod layout;
 mod leftovers;
 mod local_cloudflare;
 mod local_exports;
-mod local_versions;
 mod local_stores;
+mod local_versions;
 mod lost_answers;
 #[cfg(unix)]
 mod matrix;

@@ -1,8 +1,8 @@
 //! The HTTP edge: envelope, token check, faults, the call log and the table of routes. One file a family of endpoints.
 
 mod accounts;
-mod deployments;
 mod d1;
+mod deployments;
 mod form;
 mod kv;
 mod namespaces;

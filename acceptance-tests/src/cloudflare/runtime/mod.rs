@@ -263,13 +263,13 @@ impl Inner {
             }
             None => None,
         };
+        for store in &stores.dropped {
+            engines::remove(&self.disk, store).map_err(failed("remove a store's data"))?;
+        }
         let result = self.replace(&mut served, next, previous).await;
         if result.is_ok() {
             for key in dropped {
                 remove(&self.disk.join(key)).map_err(failed("remove a namespace's data"))?;
-            }
-            for store in &stores.dropped {
-                engines::remove(&self.disk, store).map_err(failed("remove a store's data"))?;
             }
         }
         let mut ports = served
