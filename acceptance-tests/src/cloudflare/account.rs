@@ -2,13 +2,16 @@
 //! Pure: no HTTP, no clock, no runtime process. Every change happens completely or not at all.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::bindings::{Binding, Target};
+use super::domains::Domain;
 use super::failure::ApiFailure;
-use super::script::Script;
+use super::routes::{self, Route, Zone};
+use super::script::{Code, Script};
 use super::stores::Stores;
 
 /// Everything the account holds.
@@ -30,6 +33,15 @@ pub struct Account {
     pub scripts: BTreeMap<String, Script>,
     /// Namespaces in the order of their creation.
     pub namespaces: Vec<Namespace>,
+    /// The domains it has at Cloudflare.
+    #[serde(default = "routes::first_zones")]
+    pub zones: Vec<Zone>,
+    /// Routes of all zones, in the order of their creation.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// Custom domains, in the order of their creation.
+    #[serde(default)]
+    pub domains: Vec<Domain>,
     /// KV namespaces, databases, buckets and queues.
     #[serde(default)]
     pub stores: Stores,
@@ -120,6 +132,9 @@ impl Account {
             settings: AccountSettings::default(),
             scripts: BTreeMap::new(),
             namespaces: Vec::new(),
+            zones: routes::first_zones(),
+            routes: Vec::new(),
+            domains: Vec::new(),
             stores: Stores::default(),
             serving: 0,
             seed: seed.into(),
@@ -180,6 +195,28 @@ impl Account {
             .iter()
             .find(|(_, script)| script.tag == tag)
             .map(|(name, _)| name.as_str())
+    }
+
+    /// The code that any Worker serves or could serve again.
+    pub fn codes(&self) -> impl Iterator<Item = &Code> {
+        self.scripts.values().flat_map(|script| {
+            let versions = script.versions.iter().map(|version| &version.code);
+            versions.chain([&script.code])
+        })
+    }
+
+    /// Changes all of [`Self::codes`].
+    pub fn try_for_each_code<E>(
+        &mut self,
+        mut change: impl FnMut(&mut Code) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for script in self.scripts.values_mut() {
+            change(&mut script.code)?;
+            for version in &mut script.versions {
+                change(&mut Arc::make_mut(version).code)?;
+            }
+        }
+        Ok(())
     }
 
     /// Every binding of every Worker that reaches one of the given namespaces.
@@ -295,8 +332,12 @@ impl Account {
                 ));
             }
         }
+        let tag = script.tag.clone();
         self.scripts.remove(name);
         self.namespaces.retain(|ns| ns.script != name);
+        self.routes
+            .retain(|route| route.worker.as_ref() != Some(&tag));
+        self.domains.retain(|domain| domain.worker != tag);
         self.stores.forget_worker(&tag);
         self.serving += 1;
         Ok(())

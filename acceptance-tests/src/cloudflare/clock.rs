@@ -27,7 +27,7 @@ fn timestamp(seconds: u64, micros: u32) -> String {
 }
 
 /// Year, month and day of a number of days since 1970-01-01.
-fn civil_date(mut days: u64) -> (u64, u64, u64) {
+pub fn civil_date(mut days: u64) -> (u64, u64, u64) {
     let leap =
         |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
     let mut year = 1970;

@@ -528,3 +528,36 @@ async fn a_secret_key_signs_and_a_broken_one_is_refused() {
     assert_eq!(status, 200, "{body}");
     assert_eq!(bench.call("w").await, "false,64");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_survives_a_restart_and_keeps_each_code_once() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let bench = Bench::start_in(Some(folder.path())).await;
+    bench
+        .upload("w", &greeter("first"), json!({"bindings": [text("one")]}))
+        .await;
+    for value in ["two", "three"] {
+        let metadata = json!({"bindings": [text(value)]});
+        bench.upload("w", &greeter("second"), metadata).await;
+    }
+    bench.local.stop().await;
+    let codes = || {
+        let entries = std::fs::read_dir(folder.path().join("code"));
+        entries.expect("code is kept").count()
+    };
+    assert_eq!(codes(), 2);
+
+    let bench = Bench::start_in(Some(folder.path())).await;
+    assert_eq!(bench.call("w").await, "second,three,");
+    let versions = bench.get("/workers/scripts/w/versions").await;
+    let oldest = json!([{"version_id": versions["items"][2]["id"], "percentage": 100}]);
+    let (status, body) = bench.deploy(&oldest).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(bench.call("w").await, "first,one,");
+    bench.bare(Method::DELETE, "/workers/scripts/w").await;
+    bench.local.stop().await;
+
+    let bench = Bench::start_in(Some(folder.path())).await;
+    assert_eq!(codes(), 0, "nobody needs it any more");
+    bench.local.stop().await;
+}

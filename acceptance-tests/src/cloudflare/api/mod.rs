@@ -1,13 +1,17 @@
 //! The HTTP edge: envelope, token check, faults, the call log and the table of routes. One file a family of endpoints.
 
 mod accounts;
+mod assets;
 mod d1;
 mod deployments;
+mod domains;
 mod form;
 mod kv;
 mod namespaces;
 mod queues;
 mod r2;
+mod routes;
+mod schedules;
 mod scripts;
 mod search;
 mod secrets;
@@ -18,6 +22,7 @@ mod subdomain;
 mod tails;
 mod versions;
 mod workers_beta;
+mod zones;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -369,24 +374,17 @@ async fn route(api: &Api, path: &str) -> Answer {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match segments[..] {
         ["user", "tokens", "verify"] => return accounts::verify_token(api),
-        ["accounts", ..] => {}
+        ["accounts", account, "workers", "assets", "upload"] if account == api.cloud.account_id => {
+            return assets::upload(api).await;
+        }
+        ["accounts" | "zones", ..] => {}
         _ => return Err(ApiFailure::new(404, 10404, "No route for that URI")),
     }
     check_token(api)?;
-    let unroutable = || {
-        let mut failure = ApiFailure::new(
-            404,
-            7003,
-            format!("Could not route to {path}, perhaps your object identifier is invalid?"),
-        );
-        failure.errors.push(ApiError {
-            code: 7000,
-            message: "No route for that URI".into(),
-            cause: None,
-            meta: None,
-        });
-        failure
-    };
+    if let ["zones", rest @ ..] = &segments[..] {
+        return zones::answer(api, path, rest).await;
+    }
+    let unroutable = || unroutable(path);
     let ["accounts", account, ref rest @ ..] = segments[..] else {
         return accounts::list(api);
     };
@@ -408,7 +406,7 @@ async fn route(api: &Api, path: &str) -> Answer {
         ["workers", "account-settings"] => accounts::workers_settings(api).await,
         ["workers", "scripts-search"] => search::scripts(api),
         ["workers", "tails", "by-consumer", name] => tails::by_consumer(api, name),
-        ["containers", "applications"] => nothing_of(api, None),
+        ["containers", "applications"] => containers(api),
         ["workers", "scripts"] => scripts::list(api),
         ["workers", "scripts", name] => scripts::one(api, name).await,
         ["workers", "scripts", name, "content"] => scripts::content_alone(api, name).await,
@@ -426,6 +424,15 @@ async fn route(api: &Api, path: &str) -> Answer {
         ["workers", "scripts", name, "settings"] => settings::of_version(api, name).await,
         ["workers", "scripts", name, "script-settings"] => settings::of_script(api, name).await,
         ["workers", "scripts", name, "subdomain"] => subdomain::of_script(api, name).await,
+        ["workers", "scripts", name, "assets-upload-session"] => assets::session(api, name).await,
+        ["workers", "scripts", name, "schedules"] => schedules::of_script(api, name).await,
+        ["workers", "scripts", name, "routes"] => routes::of_script(api, name).await,
+        ["workers", "scripts", name, "domains", "records"] => domains::of_script(api, name).await,
+        ["workers", "scripts", name, "domains", "changeset"] => domains::changeset(api, name).await,
+        ["workers", "domains"] | ["workers", "domains", "records"] => domains::all(api).await,
+        ["workers", "domains", id] | ["workers", "domains", "records", id] => {
+            domains::one(api, id).await
+        }
         ["workers", "scripts", name, "references"] => scripts::references(api, name),
         ["workers", "services", name] => services::one(api, name).await,
         ["workers", "workers"] => workers_beta::all(api).await,
@@ -470,13 +477,26 @@ async fn route(api: &Api, path: &str) -> Answer {
     }
 }
 
-/// What clients look for before a delete and what cannot exist here: queue consumers of a Worker, containers.
-fn nothing_of(api: &Api, script: Option<&str>) -> Answer {
+/// There is nothing at a path, or an id in it has a wrong shape.
+fn unroutable(path: &str) -> ApiFailure {
+    let mut failure = ApiFailure::new(
+        404,
+        7003,
+        format!("Could not route to {path}, perhaps your object identifier is invalid?"),
+    );
+    failure.errors.push(ApiError {
+        code: 7000,
+        message: "No route for that URI".into(),
+        cause: None,
+        meta: None,
+    });
+    failure
+}
+
+/// There are no containers here; clients look for them before they delete a Worker.
+fn containers(api: &Api) -> Answer {
     if api.method != "GET" {
         return Err(wrong_method());
-    }
-    if script.is_some_and(|name| !api.seen.scripts.contains_key(name)) {
-        return Err(ApiFailure::no_worker());
     }
     let info = json!({"page": 1, "per_page": 50, "count": 0, "total_count": 0, "total_pages": 1});
     Ok(page(json!([]), Some(info)))
