@@ -1,7 +1,7 @@
 //! `/workers/scripts`: list, upload, content, delete and references.
 
 use axum::body::Body;
-use axum::http::Response;
+use axum::http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Api, form, ok, page, wrong_method};
@@ -254,6 +254,11 @@ fn find<'a>(api: &'a Api, name: &str) -> Result<&'a Script, ApiFailure> {
 }
 
 fn content_form(script: &Script) -> Response<Body> {
+    if script.code.is_empty() {
+        let mut nothing = Response::new(Body::empty());
+        *nothing.status_mut() = StatusCode::NO_CONTENT;
+        return nothing;
+    }
     let boundary = format!("----{}", script.deployment_id());
     let mut body = Vec::new();
     for module in script.code.modules.iter() {
