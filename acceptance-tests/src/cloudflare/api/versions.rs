@@ -135,6 +135,9 @@ fn full(account: &Account, name: &str, version: &Version) -> Value {
     if let Some(tag) = &version.migration_tag {
         runtime.insert("migration_tag".into(), json!(tag));
     }
+    if let Some(exports) = version.declaration.shown() {
+        runtime.insert("exports".into(), exports);
+    }
     let mut fields = outline(version);
     let resources = json!({
         "bindings": bindings,
