@@ -1,8 +1,12 @@
 //! Acceptance tests, in one binary: one thing to link, one runner.
 
 mod adoption;
+#[cfg(unix)]
+mod api_client;
 mod bad_input;
 mod bindings;
+#[cfg(unix)]
+mod browser;
 mod classes;
 mod consent;
 mod counter;
@@ -23,6 +27,8 @@ mod layout;
 mod leftovers;
 mod local_assets;
 mod local_cloudflare;
+#[cfg(unix)]
+mod local_command;
 mod local_exports;
 mod local_stores;
 mod local_traffic;
@@ -37,6 +43,10 @@ mod provider_block;
 mod recovery;
 mod rename;
 mod runtime;
+#[cfg(unix)]
+mod status_page;
+#[cfg(unix)]
+mod switches;
 mod tags;
 mod taking_over;
 mod transcripts;
