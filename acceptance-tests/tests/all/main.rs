@@ -1,5 +1,8 @@
 //! Acceptance tests, in one binary: one thing to link, one runner.
 
+// The planner's model of Cloudflare names it so.
+use terraform_provider_cloudflare::durable;
+
 mod adoption;
 mod bad_input;
 mod bindings;
@@ -32,6 +35,7 @@ mod plugin;
 mod provider_block;
 mod recovery;
 mod rename;
+mod rules;
 mod runtime;
 mod tags;
 mod taking_over;
