@@ -1,13 +1,17 @@
-//! Makes the tools available that tests and the demo need: the Workers runtime, and a core (Terraform or OpenTofu).
+//! Makes the tools available that tests and the demo need: the Workers runtime, a core (Terraform or OpenTofu), and other
+//! clients of Cloudflare's API.
 //! What is missing is installed the first time, into a cache folder that all processes share.
 
 mod cache;
+mod clients;
 mod core;
+mod npm;
 mod workerd;
 
 use std::io;
 use std::path::PathBuf;
 
+pub use self::clients::{Client, alchemy, wrangler};
 pub use self::core::{Core, CoreKind, core, opentofu};
 pub use self::workerd::workerd;
 

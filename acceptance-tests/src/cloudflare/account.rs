@@ -2,13 +2,14 @@
 //! Pure: no HTTP, no clock, no runtime process. Every change happens completely or not at all.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::bindings::{Binding, Target};
 use super::failure::ApiFailure;
-use super::script::Script;
+use super::script::{Code, Script};
 use super::stores::Stores;
 
 /// Everything the account holds.
@@ -181,6 +182,28 @@ impl Account {
             .map(|(name, _)| name.as_str())
     }
 
+    /// The code that any Worker serves or could serve again.
+    pub fn codes(&self) -> impl Iterator<Item = &Code> {
+        self.scripts.values().flat_map(|script| {
+            let versions = script.versions.iter().map(|version| &version.code);
+            versions.chain([&script.code])
+        })
+    }
+
+    /// Changes all of [`Self::codes`].
+    pub fn try_for_each_code<E>(
+        &mut self,
+        mut change: impl FnMut(&mut Code) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for script in self.scripts.values_mut() {
+            change(&mut script.code)?;
+            for version in &mut script.versions {
+                change(&mut Arc::make_mut(version).code)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Every binding of every Worker that reaches one of the given namespaces.
     pub fn bindings_to_namespaces<'a>(
         &'a self,
@@ -219,6 +242,17 @@ impl Account {
             .filter(move |(_, binding)| matches!(&binding.target, Target::Worker(t) if t == tag))
     }
 
+    /// Makes a Worker that has no code yet.
+    pub fn create_worker(&mut self, name: &str, now: &str) -> Result<(), ApiFailure> {
+        check_script_name(name)?;
+        if self.scripts.contains_key(name) {
+            return Err(already_exists(name));
+        }
+        let script = Script::without_code(self.issue_id(), now);
+        self.scripts.insert(name.into(), script);
+        Ok(())
+    }
+
     /// Gives a Worker another name. Its namespaces, data and immutable id stay.
     pub fn rename_worker(&mut self, old: &str, new: &str) -> Result<(), ApiFailure> {
         if !self.scripts.contains_key(old) {
@@ -229,9 +263,7 @@ impl Account {
             return Ok(());
         }
         if self.scripts.contains_key(new) {
-            return Err(ApiFailure::invalid(format!(
-                "A Worker named '{new}' already exists."
-            )));
+            return Err(already_exists(new));
         }
         let script = self.scripts.remove(old).expect("looked up above");
         self.scripts.insert(new.into(), script);
@@ -291,6 +323,10 @@ impl Account {
         self.serving += 1;
         Ok(())
     }
+}
+
+fn already_exists(name: &str) -> ApiFailure {
+    ApiFailure::invalid(format!("A Worker named '{name}' already exists."))
 }
 
 /// Refuses names that Cloudflare refuses: 10016.

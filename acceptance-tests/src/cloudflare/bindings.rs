@@ -36,7 +36,7 @@ pub enum Target {
 }
 
 /// Members without which a binding of a type is refused. Types that are not listed are stored as they are.
-const REQUIRED: [(&str, &str); 16] = [
+const REQUIRED: [(&str, &str); 19] = [
     ("plain_text", "text"),
     ("json", "json"),
     ("kv_namespace", "namespace_id"),
@@ -53,6 +53,9 @@ const REQUIRED: [(&str, &str); 16] = [
     ("secrets_store_secret", "secret_name"),
     ("secret_key", "format"),
     ("vpc_service", "service_id"),
+    ("wasm_module", "part"),
+    ("text_blob", "part"),
+    ("data_blob", "part"),
 ];
 
 /// Members that are never read back.
@@ -149,17 +152,7 @@ pub fn name_in_use(name: &str) -> ApiFailure {
 
 /// Reads one secret by itself.
 pub fn secret(value: &Value) -> Result<Binding, ApiFailure> {
-    let Draft {
-        name,
-        kind,
-        members,
-    } = parse_one(value)?;
-    let binding = Binding {
-        name,
-        kind,
-        members,
-        target: Target::Elsewhere,
-    };
+    let binding = parse_one(value)?.alone();
     if !binding.is_secret() {
         return Err(ApiFailure::invalid(format!(
             "binding {} of type {} is not a secret",
@@ -436,7 +429,20 @@ fn find_target(account: &Account, script: &str, draft: &Draft) -> Result<Target,
     }
 }
 
+/// The types whose value is a part of the upload. Only classic scripts have them; modules import what they need.
+pub const BLOBS: [&str; 3] = ["wasm_module", "text_blob", "data_blob"];
+
 impl Draft {
+    /// The binding as it is stored when it has nothing to find.
+    pub fn alone(&self) -> Binding {
+        Binding {
+            name: self.name.clone(),
+            kind: self.kind.clone(),
+            members: self.members.clone(),
+            target: Target::Elsewhere,
+        }
+    }
+
     /// The name in `env`.
     pub fn name(&self) -> &str {
         &self.name

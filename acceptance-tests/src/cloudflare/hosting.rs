@@ -16,10 +16,11 @@ use super::account::Account;
 use super::bindings::{Binding, Target};
 use super::failure::ApiFailure;
 use super::runtime::{
-    ExportKind, ModuleFile, ProbeFailureKind, Runtime, RuntimeError, RuntimeOptions, ServedBinding,
-    ServedConsumer, ServedNamespace, ServedStores, ServedWorker, Store,
+    ExportKind, KeyMaterial, ModuleFile, ProbeFailure, ProbeFailureKind, Runtime, RuntimeError,
+    RuntimeOptions, ServedBinding, ServedConsumer, ServedNamespace, ServedStores, ServedWorker,
+    Store,
 };
-use super::script::{Code, Entry, Exports, Script, Settings};
+use super::script::{Code, Entry, Exports, Script, Settings, Syntax};
 use super::stores::store_of;
 
 /// What Cloudflare assumes for an upload without a compatibility date.
@@ -57,37 +58,36 @@ impl Hosting {
         self.runtime.address()
     }
 
-    /// Runs an upload once; refuses what does not load (10021) or handles nothing (10068).
+    /// Runs an upload once; refuses what does not load (10021) or handles nothing (10068). `bindings` are those that a
+    /// classic script needs to load.
     pub(super) async fn probe(
         &self,
         entry: Entry,
         modules: Vec<ModuleFile>,
         settings: &Settings,
+        bindings: &[Binding],
     ) -> Result<Code, ApiFailure> {
         let main = &entry.part;
-        if !modules.iter().any(|module| module.name == *main) {
+        let Some(script) = modules.iter().find(|module| module.name == *main) else {
             return Err(ApiFailure::invalid(format!("No such module \"{main}\".")));
-        }
+        };
+        self.check_keys(bindings).await?;
         let started = Instant::now();
         let date = settings
             .compatibility_date
             .as_deref()
             .unwrap_or(OLDEST_DATE);
-        let probed = self
-            .runtime
-            .probe(&modules, main, date, &settings.compatibility_flags)
-            .await
-            .map_err(|failure| match failure.kind {
-                ProbeFailureKind::Startup | ProbeFailureKind::TimedOut => {
-                    ApiFailure::invalid(failure.text)
-                }
-                ProbeFailureKind::NoHandlers => ApiFailure::refused(10068, failure.text),
-                ProbeFailureKind::Runtime => ApiFailure::new(
-                    500,
-                    10013,
-                    format!("The local runtime failed: {}", failure.text),
-                ),
-            })?;
+        let flags = &settings.compatibility_flags;
+        let probed = match entry.syntax {
+            Syntax::Modules => self.runtime.probe(&modules, main, date, flags).await,
+            Syntax::ServiceWorker => {
+                let values = served_values(bindings, &modules);
+                self.runtime
+                    .probe_script(script, &values, date, flags)
+                    .await
+            }
+        };
+        let probed = probed.map_err(refusal)?;
         let startup_ms = started.elapsed().as_millis() as u64;
         let mut exports = Exports {
             handlers: probed.default_handlers,
@@ -109,6 +109,33 @@ impl Hosting {
             }
         }
         Ok(Code::new(entry, modules, exports, startup_ms))
+    }
+
+    /// Refuses keys that cannot be imported: 10021. One of them would keep everything from being served.
+    pub(super) async fn check_keys(&self, bindings: &[Binding]) -> Result<(), ApiFailure> {
+        let keys: Vec<ServedBinding> = bindings
+            .iter()
+            .filter(|binding| binding.kind == "secret_key")
+            .map(|binding| {
+                served_key(binding).ok_or_else(|| {
+                    ApiFailure::invalid(format!(
+                        "binding {} of type secret_key must have valid `format`, `algorithm`, `usages` and key specified",
+                        binding.name
+                    ))
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let script = ModuleFile {
+            name: "keys".into(),
+            content_type: "application/javascript".into(),
+            body: "addEventListener('fetch', () => {})".into(),
+        };
+        let run = self.runtime.probe_script(&script, &keys, OLDEST_DATE, &[]);
+        run.await.map_err(refusal)?;
+        Ok(())
     }
 
     /// Takes note that what is to be served has changed. Requests that come from now on see it; until one comes, only
@@ -145,6 +172,8 @@ impl Hosting {
         let workers = account
             .scripts
             .iter()
+            // A Worker that was made without code answers nothing yet.
+            .filter(|(_, script)| !script.code.is_empty())
             .map(|(name, script)| served(&account, name, script))
             .collect();
         let kept = account.stores.all();
@@ -210,6 +239,18 @@ impl Hosting {
     }
 }
 
+fn refusal(failure: ProbeFailure) -> ApiFailure {
+    match failure.kind {
+        ProbeFailureKind::Startup | ProbeFailureKind::TimedOut => ApiFailure::invalid(failure.text),
+        ProbeFailureKind::NoHandlers => ApiFailure::refused(10068, failure.text),
+        ProbeFailureKind::Runtime => ApiFailure::new(
+            500,
+            10013,
+            format!("The local runtime failed: {}", failure.text),
+        ),
+    }
+}
+
 /// One file an object; `metadata.sqlite` holds the alarms of all and is none.
 fn stored_objects(folder: &Path) -> Vec<(String, bool)> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -246,6 +287,7 @@ fn served(account: &Account, name: &str, script: &Script) -> ServedWorker {
     ServedWorker {
         name: name.into(),
         main: script.code.main.clone(),
+        syntax: script.code.syntax,
         modules: script.code.modules.clone(),
         compatibility_date: settings
             .compatibility_date
@@ -263,7 +305,9 @@ fn served(account: &Account, name: &str, script: &Script) -> ServedWorker {
         bindings: script
             .bindings
             .iter()
-            .filter_map(|b| served_binding(account, b))
+            .filter_map(|b| {
+                served_value(b, &script.code.modules).or_else(|| served_binding(account, b))
+            })
             .collect(),
     }
 }
@@ -271,30 +315,104 @@ fn served(account: &Account, name: &str, script: &Script) -> ServedWorker {
 /// Bindings of other kinds have nothing behind them here; those whose target is gone are left out.
 fn served_binding(account: &Account, binding: &Binding) -> Option<ServedBinding> {
     let name = binding.name.clone();
-    match (binding.kind.as_str(), &binding.target) {
-        ("plain_text" | "secret_text", _) => Some(ServedBinding::Text {
-            name,
-            value: binding.text("text")?.into(),
-        }),
-        ("json", _) => Some(ServedBinding::Json {
-            name,
-            value: binding.members.get("json")?.to_string(),
-        }),
-        (_, Target::Namespace(id)) => {
+    match &binding.target {
+        Target::Namespace(id) => {
             account.namespace_by_id(id)?;
             Some(ServedBinding::DurableObject {
                 name,
                 namespace_id: id.clone(),
             })
         }
-        (_, Target::Worker(tag)) => Some(ServedBinding::Service {
-            name,
-            worker: account.name_of(tag)?.into(),
-            entrypoint: binding.text("entrypoint").map(str::to_owned),
-        }),
-        _ => Some(ServedBinding::Store {
+        Target::Worker(tag) => {
+            let worker = account.name_of(tag)?;
+            let answers = !account.scripts[worker].code.is_empty();
+            answers.then(|| ServedBinding::Service {
+                name,
+                worker: worker.into(),
+                entrypoint: binding.text("entrypoint").map(str::to_owned),
+            })
+        }
+        Target::Elsewhere => Some(ServedBinding::Store {
             name,
             store: store_of(binding)?,
         }),
     }
+}
+
+fn served_values(bindings: &[Binding], modules: &[ModuleFile]) -> Vec<ServedBinding> {
+    let values = bindings.iter().map(|b| served_value(b, modules));
+    values.flatten().collect()
+}
+
+/// A binding that is complete by itself, or with a part of the upload.
+fn served_value(binding: &Binding, modules: &[ModuleFile]) -> Option<ServedBinding> {
+    let name = binding.name.clone();
+    let part = || {
+        let part = binding.text("part")?;
+        let found = modules.iter().find(|module| module.name == part)?;
+        Some(found.body.clone())
+    };
+    Some(match binding.kind.as_str() {
+        "plain_text" | "secret_text" => ServedBinding::Text {
+            name,
+            value: binding.text("text")?.into(),
+        },
+        "json" => ServedBinding::Json {
+            name,
+            value: binding.members.get("json")?.to_string(),
+        },
+        "secret_key" => served_key(binding)?,
+        "text_blob" => ServedBinding::Text {
+            name,
+            value: String::from_utf8_lossy(&part()?).into_owned(),
+        },
+        "data_blob" => ServedBinding::Data {
+            name,
+            value: part()?,
+        },
+        "wasm_module" => ServedBinding::Wasm {
+            name,
+            value: part()?,
+        },
+        _ => return None,
+    })
+}
+
+fn served_key(binding: &Binding) -> Option<ServedBinding> {
+    const USAGES: [&str; 8] = [
+        "encrypt",
+        "decrypt",
+        "sign",
+        "verify",
+        "deriveKey",
+        "deriveBits",
+        "wrapKey",
+        "unwrapKey",
+    ];
+    let base64 = || binding.text("key_base64").map(str::to_owned);
+    let material = match binding.text("format")? {
+        "raw" => KeyMaterial::Raw(base64()?),
+        "pkcs8" => KeyMaterial::Pkcs8(base64()?),
+        "spki" => KeyMaterial::Spki(base64()?),
+        "jwk" => KeyMaterial::Jwk(binding.members.get("key_jwk")?.to_string()),
+        _ => return None,
+    };
+    let usage = |usage: &serde_json::Value| {
+        usage
+            .as_str()
+            .filter(|usage| USAGES.contains(usage))
+            .map(str::to_owned)
+    };
+    Some(ServedBinding::Key {
+        name: binding.name.clone(),
+        material,
+        algorithm: binding.members.get("algorithm")?.to_string(),
+        usages: binding
+            .members
+            .get("usages")?
+            .as_array()?
+            .iter()
+            .map(usage)
+            .collect::<Option<_>>()?,
+    })
 }

@@ -1,8 +1,8 @@
 //! Local Cloudflare: an API for one account, with the Workers runtime `workerd` behind it.
 //!
-//! The rules are pure and stand in `account`, `script`, `versions`, `bindings`, `migrations`, `exports`, `stores`, `upload`
-//! and `secrets`; `api` puts HTTP in front of them, `hosting` the runtime behind them, `faults` makes them misbehave on
-//! purpose. Nothing in this folder knows the provider.
+//! The rules are pure and stand in `account`, `script`, `versions`, `bindings`, `migrations`, `exports`, `stores`,
+//! `upload` and `secrets`; `api` puts HTTP in front of them, `hosting` the runtime behind them, `faults` makes them
+//! misbehave on purpose. Nothing in this folder knows the provider.
 
 pub mod account;
 mod api;

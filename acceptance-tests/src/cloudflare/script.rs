@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::bindings::Binding;
 use super::exports::Lifecycle;
 use super::runtime::ModuleFile;
+pub use super::runtime::Syntax;
 use super::versions::{Deployment, Version};
 
 /// A deployed Worker. `code`, `bindings` and most of `settings` are those of the version that is served.
@@ -70,25 +71,17 @@ pub struct Code {
     pub main: String,
     /// How it is started.
     pub syntax: Syntax,
-    /// All parts.
+    /// All parts. A state file does not repeat them; they are kept by their hash.
+    #[serde(skip)]
     pub modules: Arc<[ModuleFile]>,
+    /// Hash of the parts.
+    pub hash: String,
     /// What running the main module has shown.
     pub exports: Exports,
-    /// Hash of the content.
+    /// Hash of the content as the API shows it.
     pub etag: String,
     /// How long it took to start.
     pub startup_ms: u64,
-}
-
-/// The two ways to write a Worker.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Syntax {
-    /// ES modules: `main_module`.
-    #[default]
-    Modules,
-    /// A classic script that adds event listeners: `body_part`. It exports nothing.
-    ServiceWorker,
 }
 
 /// The part of an upload that is started.
@@ -114,6 +107,31 @@ pub struct Exports {
     pub alarms: bool,
 }
 
+impl Script {
+    /// A Worker that has no version yet.
+    pub fn without_code(tag: String, now: &str) -> Self {
+        let entry = Entry {
+            part: String::new(),
+            syntax: Syntax::Modules,
+        };
+        Self {
+            tag,
+            created_on: now.into(),
+            modified_on: now.into(),
+            code: Code::new(entry, Vec::new(), Exports::default(), 0),
+            settings: Settings::default(),
+            bindings: Vec::new(),
+            migration_tag: None,
+            exports: Lifecycle::default(),
+            migrations: 0,
+            subdomain: ScriptSubdomain::default(),
+            versions: Vec::new(),
+            deployments: Vec::new(),
+            tails: Vec::new(),
+        }
+    }
+}
+
 impl Code {
     /// Code with the etag of its content.
     pub fn new(entry: Entry, modules: Vec<ModuleFile>, exports: Exports, startup_ms: u64) -> Self {
@@ -135,9 +153,15 @@ impl Code {
             syntax,
             modules: modules.into(),
             exports,
+            hash: etag.clone(),
             etag,
             startup_ms,
         }
+    }
+
+    /// Whether there is nothing that could answer.
+    pub fn is_empty(&self) -> bool {
+        self.modules.is_empty()
     }
 
     /// The named exports as the API lists them.

@@ -45,6 +45,14 @@ impl Change {
             .collect()
     }
 
+    /// The new value.
+    pub fn value(&self) -> Option<&Binding> {
+        match self {
+            Self::Set(binding) => Some(binding),
+            Self::Remove(_) | Self::Absent(_) => None,
+        }
+    }
+
     fn name(&self) -> &str {
         match self {
             Self::Set(binding) => &binding.name,

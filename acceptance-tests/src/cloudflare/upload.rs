@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::account::{Account, Plan, Secrets, check_script_name};
-use super::bindings::{self, Binding, Draft, Inheritance, SECRETS, Target};
+use super::bindings::{self, BLOBS, Binding, Draft, Inheritance, SECRETS, Target};
 use super::clock;
 use super::exports::{self, Declaration, Deploy, Lifecycle};
 use super::failure::ApiFailure;
 use super::migrations::{Migrations, check_exports};
 use super::runtime::ModuleFile;
-use super::script::{Code, Entry, STORED_SETTINGS, Script, ScriptSubdomain, Settings, Syntax};
+use super::script::{Code, Entry, STORED_SETTINGS, Script, Settings, Syntax};
 use super::versions::{self, Content, Occasion};
 
 /// All modules of a Worker together: 64 MiB.
@@ -137,6 +137,12 @@ impl Metadata {
         settings
     }
 
+    /// The bindings as they were sent, with nothing looked up.
+    pub fn given_bindings(&self) -> Vec<Binding> {
+        let drafts = self.bindings.iter().flatten();
+        drafts.map(Draft::alone).collect()
+    }
+
     /// Whether a usage model is asked for that needs a paid account.
     fn wants_paid_usage(&self) -> bool {
         let model = self.fields.get("usage_model").and_then(Value::as_str);
@@ -246,6 +252,31 @@ pub fn check_size(modules: &[ModuleFile]) -> Result<(), ApiFailure> {
     Ok(())
 }
 
+/// Refuses bindings to parts that are not there, and those that only classic scripts can have.
+pub fn check_blobs(
+    bindings: &[Binding],
+    syntax: Syntax,
+    modules: &[ModuleFile],
+) -> Result<(), ApiFailure> {
+    for binding in bindings {
+        let kind = binding.kind.as_str();
+        if !BLOBS.contains(&kind) {
+            continue;
+        }
+        if syntax == Syntax::Modules {
+            return Err(ApiFailure::invalid(format!(
+                "binding {} of type {kind} is invalid: modules import such parts instead",
+                binding.name
+            )));
+        }
+        let part = binding.text("part").unwrap_or_default();
+        if !modules.iter().any(|module| module.name == part) {
+            return Err(ApiFailure::invalid(format!("No such module \"{part}\".")));
+        }
+    }
+    Ok(())
+}
+
 /// The account has no workers.dev subdomain: 10063.
 pub fn no_subdomain() -> ApiFailure {
     ApiFailure::refused(
@@ -288,6 +319,7 @@ pub fn apply_upload(account: &mut Account, upload: Upload, now: &str) -> Result<
         Some(drafts) => new_bindings(&next, &upload, drafts, before)?,
         None => before.map(|it| it.bindings.clone()).unwrap_or_default(),
     };
+    check_blobs(&bindings, code.syntax, &code.modules)?;
     next.bind_stores(&bindings, now)?;
 
     let content = Content {
@@ -336,8 +368,16 @@ pub fn apply_version(
     };
     let annotations = upload.metadata.annotations.clone();
     let occasion = Occasion::new(now, &upload.source, "version_upload", annotations);
-    let id = versions::add_version(account, name, content, &occasion)?;
-    versions::declare(account, name, declaration.clone());
+    check_blobs(
+        &content.bindings,
+        content.code.syntax,
+        &content.code.modules,
+    )?;
+    let mut next = account.clone();
+    next.bind_stores(&content.bindings, now)?;
+    let id = versions::add_version(&mut next, name, content, &occasion)?;
+    versions::declare(&mut next, name, declaration.clone());
+    *account = next;
     Ok(id)
 }
 
@@ -448,19 +488,9 @@ fn place(
             ..script.clone()
         },
         None => Script {
-            tag: next.issue_id(),
-            created_on: now.into(),
-            modified_on: now.into(),
             code: code.clone(),
             settings: settings.clone(),
-            bindings: Vec::new(),
-            migration_tag: None,
-            exports: Lifecycle::default(),
-            migrations: 0,
-            subdomain: ScriptSubdomain::default(),
-            tails: Vec::new(),
-            versions: Vec::new(),
-            deployments: Vec::new(),
+            ..Script::without_code(next.issue_id(), now)
         },
     };
     next.scripts.insert(name.into(), script);

@@ -454,6 +454,9 @@ fn check_targets(
     version: &Version,
 ) -> Result<(), ApiFailure> {
     check_exports(account, name, &version.code.exports)?;
+    account
+        .stores
+        .check_handlers(&script.tag, &version.code.exports)?;
     if version.migrations != script.migrations {
         // The rule is documented; code and text of the refusal are not.
         return Err(ApiFailure::refused(

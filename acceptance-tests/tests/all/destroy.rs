@@ -189,9 +189,12 @@ resource "cloudflare_worker" "many" {
     )
     .await;
     stage.workspace.apply(&[]).await;
-    let mut overlap = Misbehaviour::Overlap.always();
-    overlap.method = Some("DELETE".into());
-    stage.cloudflare.add_fault(overlap);
+    // A delete takes time, or none would meet another.
+    for kind in [Misbehaviour::Overlap, Misbehaviour::Delay { ms: 50 }] {
+        let mut fault = kind.always();
+        fault.method = Some("DELETE".into());
+        stage.cloudflare.add_fault(fault);
+    }
     stage.workspace.destroy(&["-parallelism=10"]).await;
     assert!(stage.cloudflare.account().scripts.is_empty());
     let refused = stage.cloudflare.calls();

@@ -411,3 +411,167 @@ async fn workers_are_listed_searched_and_tailed() {
         json!({"default_usage_model": "standard", "green_compute": true})
     );
 }
+
+/// A WebAssembly module that exports `answer`, which returns 42.
+const WASM: &[u8] =
+    b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0\x07\x0a\x01\x06answer\0\0\
+\x0a\x06\x01\x04\0\x41\x2a\x0b";
+
+impl Bench {
+    /// Uploads a classic script with a WebAssembly part.
+    async fn upload_script(&self, code: &str, metadata: Value) -> (u16, Value) {
+        let part = |body: Vec<u8>, name: &str, kind: &str| {
+            Part::bytes(body)
+                .file_name(name.to_owned())
+                .mime_str(kind)
+                .expect("the type is well formed")
+        };
+        let mut metadata = metadata;
+        metadata["body_part"] = json!("script");
+        let form = Form::new()
+            .text("metadata", metadata.to_string())
+            .part(
+                "script",
+                part(code.into(), "script", "application/javascript"),
+            )
+            .part("wasm", part(WASM.into(), "wasm", "application/wasm"));
+        let request = self.request(Method::PUT, "/workers/scripts/classic");
+        self.send(request.multipart(form)).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_classic_script_finds_its_bindings_as_globals() {
+    let bench = Bench::start().await;
+    let script = "const wasm = new WebAssembly.Instance(WASM);\n\
+        addEventListener('fetch', event => event.respondWith(\
+        new Response([TEXT, TOKEN, BLOB.length, wasm.exports.answer()].join())));\
+        addEventListener('scheduled', event => {});";
+    let metadata = json!({"bindings": [
+        text("t"),
+        secret("s"),
+        {"name": "WASM", "type": "wasm_module", "part": "wasm"},
+        {"name": "BLOB", "type": "text_blob", "part": "script"},
+    ]});
+    let (status, body) = bench.upload_script(script, metadata).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(body["result"]["has_modules"], false);
+    assert_eq!(body["result"]["handlers"], json!(["fetch", "scheduled"]));
+    let expected = format!("t,s,{},42", script.len());
+    assert_eq!(bench.call("classic").await, expected);
+
+    for (script, metadata, expected, says) in [
+        (
+            "const x = 1;",
+            json!({}),
+            10068,
+            "no registered event handlers",
+        ),
+        (
+            "addEventListener('fetch', ",
+            json!({}),
+            10021,
+            "SyntaxError",
+        ),
+        (
+            "\nNOT_BOUND; addEventListener('fetch', () => {});",
+            json!({}),
+            10021,
+            "ReferenceError: NOT_BOUND is not defined",
+        ),
+        (
+            script,
+            json!({"bindings": [{"name": "WASM", "type": "wasm_module", "part": "none"}]}),
+            10021,
+            "No such module",
+        ),
+        (
+            "addEventListener('fetch', () => {});",
+            json!({"migrations": {"new_sqlite_classes": ["Room"]}}),
+            10070,
+            "'Room' that is not exported",
+        ),
+    ] {
+        let (status, body) = bench.upload_script(script, metadata).await;
+        assert_eq!((status, code(&body)), (400, &json!(expected)), "{body}");
+        assert!(body.to_string().contains(says), "{body}");
+    }
+    let wasm = json!({"bindings": [{"name": "W", "type": "wasm_module", "part": "worker.js"}]});
+    let (status, body) = bench.upload("modules", &greeter("m"), wasm).await;
+    assert_eq!((status, code(&body)), (400, &json!(10021)), "{body}");
+    assert_eq!(bench.call("classic").await, expected, "it still answers");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_key_signs_and_a_broken_one_is_refused() {
+    let bench = Bench::start().await;
+    let signer = "export default { async fetch(request, env) {\
+        const mac = await crypto.subtle.sign('HMAC', env.KEY, new TextEncoder().encode('text'));\
+        return new Response([env.KEY.extractable, mac.byteLength].join()); } };";
+    let key = |hash: &str| {
+        json!({"name": "KEY", "type": "secret_key", "format": "raw", "usages": ["sign"],
+               "algorithm": {"name": "HMAC", "hash": hash}, "key_base64": "c2VjcmV0"})
+    };
+    let (status, body) = bench
+        .upload("w", signer, json!({"bindings": [key("SHA-256")]}))
+        .await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(bench.call("w").await, "false,32");
+    let secrets = "/workers/scripts/w/secrets";
+    let (status, body) = bench.json(Method::PUT, secrets, &key("SHA-0")).await;
+    assert_eq!((status, code(&body)), (400, &json!(10021)), "{body}");
+    let mut unusable = key("SHA-256");
+    unusable["usages"] = json!(["admire"]);
+    let (status, body) = bench.json(Method::PUT, secrets, &unusable).await;
+    assert_eq!((status, code(&body)), (400, &json!(10021)), "{body}");
+    let (status, body) = bench.json(Method::PUT, secrets, &key("SHA-512")).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(bench.call("w").await, "false,64");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_survives_a_restart_and_keeps_each_code_once() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let bench = Bench::start_in(Some(folder.path())).await;
+    bench
+        .upload("w", &greeter("first"), json!({"bindings": [text("one")]}))
+        .await;
+    for value in ["two", "three"] {
+        let metadata = json!({"bindings": [text(value)]});
+        bench.upload("w", &greeter("second"), metadata).await;
+    }
+    bench.local.stop().await;
+    let codes = || {
+        let entries = std::fs::read_dir(folder.path().join("code"));
+        entries.expect("code is kept").count()
+    };
+    assert_eq!(codes(), 2);
+
+    let bench = Bench::start_in(Some(folder.path())).await;
+    assert_eq!(bench.call("w").await, "second,three,");
+    let versions = bench.get("/workers/scripts/w/versions").await;
+    let oldest = json!([{"version_id": versions["items"][2]["id"], "percentage": 100}]);
+    let (status, body) = bench.deploy(&oldest).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(bench.call("w").await, "first,one,");
+    bench.bare(Method::DELETE, "/workers/scripts/w").await;
+    bench.local.stop().await;
+
+    let bench = Bench::start_in(Some(folder.path())).await;
+    assert_eq!(codes(), 0, "nobody needs it any more");
+    bench.local.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_without_code_has_no_content() {
+    let bench = Bench::start().await;
+    let (status, body) = bench
+        .json(Method::POST, "/workers/workers", &json!({"name": "bare"}))
+        .await;
+    assert_eq!(status, 200, "{body}");
+    for path in ["content", "content/v2"] {
+        let path = format!("/workers/scripts/bare/{path}");
+        let answer = bench.request(Method::GET, &path).send().await;
+        assert_eq!(answer.expect("the API answers").status(), 204, "{path}");
+    }
+}

@@ -30,6 +30,7 @@ mod local_versions;
 mod lost_answers;
 #[cfg(unix)]
 mod matrix;
+mod official_provider;
 #[cfg(unix)]
 mod plugin;
 mod provider_block;
@@ -39,6 +40,7 @@ mod rules;
 mod runtime;
 mod tags;
 mod taking_over;
+mod transcripts;
 mod transfers;
 mod unknown;
 mod walks;

@@ -96,6 +96,7 @@ fn module(name: &str, source: &str) -> ModuleFile {
 fn worker(name: &str, source: &str) -> ServedWorker {
     ServedWorker {
         name: name.into(),
+        syntax: Default::default(),
         main: "index.js".into(),
         modules: Arc::new([module("index.js", source)]),
         compatibility_date: DATE.into(),

@@ -12,6 +12,7 @@ mod settings;
 mod subdomain;
 mod tails;
 mod versions;
+mod workers_beta;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -402,7 +403,7 @@ async fn route(api: &Api, path: &str) -> Answer {
         ["workers", "account-settings"] => accounts::workers_settings(api).await,
         ["workers", "scripts-search"] => search::scripts(api),
         ["workers", "tails", "by-consumer", name] => tails::by_consumer(api, name),
-        ["containers", "applications"] => nothing_of(api, None),
+        ["containers", "applications"] => containers(api),
         ["workers", "scripts"] => scripts::list(api),
         ["workers", "scripts", name] => scripts::one(api, name).await,
         ["workers", "scripts", name, "content"] => scripts::content_alone(api, name).await,
@@ -417,12 +418,18 @@ async fn route(api: &Api, path: &str) -> Answer {
         ["workers", "scripts", name, "secrets-bulk"] => secrets::bulk(api, name).await,
         ["workers", "scripts", name, "tails"] => tails::all(api, name).await,
         ["workers", "scripts", name, "tails", id] => tails::one(api, name, id).await,
-        ["workers", "scripts", name, "queue-consumers"] => nothing_of(api, Some(name)),
+        ["workers", "scripts", name, "queue-consumers"] => scripts::queue_consumers(api, name),
         ["workers", "scripts", name, "settings"] => settings::of_version(api, name).await,
         ["workers", "scripts", name, "script-settings"] => settings::of_script(api, name).await,
         ["workers", "scripts", name, "subdomain"] => subdomain::of_script(api, name).await,
         ["workers", "scripts", name, "references"] => scripts::references(api, name),
         ["workers", "services", name] => services::one(api, name).await,
+        ["workers", "workers"] => workers_beta::all(api).await,
+        ["workers", "workers", id] => workers_beta::one(api, id).await,
+        ["workers", "workers", id, "versions"] => workers_beta::versions(api, id).await,
+        ["workers", "workers", id, "versions", version] => {
+            workers_beta::version(api, id, version).await
+        }
         ["workers", "durable_objects", "namespaces"] => namespaces::list(api),
         ["workers", "durable_objects", "namespaces", id, "objects"] => {
             namespaces::objects(api, id).await
@@ -431,13 +438,10 @@ async fn route(api: &Api, path: &str) -> Answer {
     }
 }
 
-/// What clients look for before a delete and what cannot exist here: queue consumers of a Worker, containers.
-fn nothing_of(api: &Api, script: Option<&str>) -> Answer {
+/// There are no containers here; clients look for them before they delete a Worker.
+fn containers(api: &Api) -> Answer {
     if api.method != "GET" {
         return Err(wrong_method());
-    }
-    if script.is_some_and(|name| !api.seen.scripts.contains_key(name)) {
-        return Err(ApiFailure::no_worker());
     }
     let info = json!({"page": 1, "per_page": 50, "count": 0, "total_count": 0, "total_pages": 1});
     Ok(page(json!([]), Some(info)))

@@ -1,17 +1,17 @@
 //! `/workers/scripts`: list, upload, content, delete and references.
 
 use axum::body::Body;
-use axum::http::Response;
+use axum::http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Api, form, ok, wrong_method};
+use super::{Answer, Api, form, ok, page, wrong_method};
 use crate::cloudflare::account::Account;
 use crate::cloudflare::clock;
 use crate::cloudflare::failure::ApiFailure;
 use crate::cloudflare::runtime::ModuleFile;
-use crate::cloudflare::script::{Script, Settings};
+use crate::cloudflare::script::{Script, Settings, Syntax};
 use crate::cloudflare::upload::{
-    Metadata, Unmentioned, Upload, apply_upload, check_request, check_size,
+    Metadata, Unmentioned, Upload, apply_upload, check_blobs, check_request, check_size,
 };
 
 /// The fields that a Worker has in every answer.
@@ -30,7 +30,7 @@ pub(super) fn shown(name: &str, script: &Script) -> Map<String, Value> {
         ("handlers", json!(script.code.exports.handlers)),
         ("named_handlers", script.code.named_handlers()),
         ("has_assets", json!(false)),
-        ("has_modules", json!(!script.code.modules.is_empty())),
+        ("has_modules", json!(has_modules(script))),
         ("last_deployed_from", json!(last_deployed_from(script))),
         ("created_on", json!(script.created_on)),
         ("modified_on", json!(script.modified_on)),
@@ -55,6 +55,10 @@ pub(super) fn shown(name: &str, script: &Script) -> Map<String, Value> {
         fields.insert("exports".into(), exports);
     }
     fields
+}
+
+fn has_modules(script: &Script) -> bool {
+    script.code.syntax == Syntax::Modules && !script.code.modules.is_empty()
 }
 
 fn last_deployed_from(script: &Script) -> &str {
@@ -117,7 +121,7 @@ async fn upload(api: &Api, name: &str) -> Answer {
     let form = form::read(api, "metadata").await?;
     let metadata = Metadata::parse(&form.metadata)?;
     check_request(&api.cloud.account(), name, &metadata)?;
-    let upload = new_code(api, name, metadata, form.modules, Settings::default()).await?;
+    let upload = new_code(api, name, metadata, form.modules, None).await?;
     let fields = api
         .cloud
         .change(|account| {
@@ -141,27 +145,38 @@ fn uploaded(account: &Account, name: &str) -> Value {
     fields.into()
 }
 
-/// Runs the modules of a request once and makes an upload of it. What the request does not say about the runtime is
-/// taken from `settings`.
+/// Runs the modules of a request once and makes an upload of it. Of a Worker that keeps everything but its code they
+/// run with its present settings and bindings.
 pub(super) async fn new_code(
     api: &Api,
     name: &str,
     metadata: Metadata,
     modules: Vec<ModuleFile>,
-    settings: Settings,
+    keeps: Option<&Script>,
 ) -> Result<Upload, ApiFailure> {
     let entry = metadata
         .entry
         .clone()
         .ok_or_else(|| ApiFailure::invalid("metadata must have a valid `main_module` specified"))?;
     check_size(&modules)?;
-    let settings = metadata.settings(settings);
-    let code = api.cloud.hosting.probe(entry, modules, &settings).await?;
+    let (settings, bindings) = match keeps {
+        Some(script) => (script.settings.clone(), script.bindings.clone()),
+        None => (
+            metadata.settings(Settings::default()),
+            metadata.given_bindings(),
+        ),
+    };
+    check_blobs(&bindings, entry.syntax, &modules)?;
+    let hosting = &api.cloud.hosting;
+    let code = hosting.probe(entry, modules, &settings, &bindings).await?;
     Ok(Upload {
         script: name.into(),
         metadata,
         code: Some(code),
-        unmentioned: Unmentioned::Reset,
+        unmentioned: match keeps {
+            Some(_) => Unmentioned::Stay,
+            None => Unmentioned::Reset,
+        },
         strict: api.query("bindings_inherit") == Some("strict"),
         source: api.client().into(),
     })
@@ -212,9 +227,7 @@ async fn replace_content(api: &Api, name: &str) -> Answer {
         .get(name)
         .ok_or_else(ApiFailure::no_worker)?;
     check_request(&account, name, &metadata)?;
-    let settings = before.settings.clone();
-    let mut upload = new_code(api, name, metadata, modules, settings).await?;
-    upload.unmentioned = Unmentioned::Stay;
+    let upload = new_code(api, name, metadata, modules, Some(before)).await?;
     let fields = api
         .cloud
         .change(|account| {
@@ -241,6 +254,11 @@ fn find<'a>(api: &'a Api, name: &str) -> Result<&'a Script, ApiFailure> {
 }
 
 fn content_form(script: &Script) -> Response<Body> {
+    if script.code.is_empty() {
+        let mut nothing = Response::new(Body::empty());
+        *nothing.status_mut() = StatusCode::NO_CONTENT;
+        return nothing;
+    }
     let boundary = format!("----{}", script.deployment_id());
     let mut body = Vec::new();
     for module in script.code.modules.iter() {
@@ -306,4 +324,34 @@ pub(super) fn references(api: &Api, name: &str) -> Answer {
         "durable_objects": objects,
         "dispatch_outbounds": [],
     })))
+}
+
+/// The queues whose messages a Worker gets.
+pub(super) fn queue_consumers(api: &Api, name: &str) -> Answer {
+    if api.method != "GET" {
+        return Err(wrong_method());
+    }
+    let script = find(api, name)?;
+    let consumers: Vec<Value> = api
+        .seen
+        .stores
+        .consumed_by(&script.tag)
+        .map(|(queue, consumer)| {
+            json!({
+                "consumer_id": consumer.id,
+                "type": "worker",
+                "script": name,
+                "queue_id": queue.id,
+                "queue_name": queue.name,
+                "dead_letter_queue": consumer.dead_letter_queue,
+                "settings": consumer.delivery,
+                "created_on": consumer.created_on,
+            })
+        })
+        .collect();
+    let count = consumers.len();
+    let info = json!({
+        "page": 1, "per_page": 100, "count": count, "total_count": count, "total_pages": 1,
+    });
+    Ok(page(consumers.into(), Some(info)))
 }

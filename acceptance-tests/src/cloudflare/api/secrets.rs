@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Answer, Api, ok, wrong_method};
 use crate::cloudflare::account::Account;
+use crate::cloudflare::bindings::Binding;
 use crate::cloudflare::clock;
 use crate::cloudflare::failure::ApiFailure;
 use crate::cloudflare::script::Script;
@@ -63,6 +64,8 @@ async fn apply(
     changes: Vec<Change>,
     annotations: Map<String, Value>,
 ) -> Result<Map<String, Value>, ApiFailure> {
+    let set: Vec<Binding> = changes.iter().filter_map(Change::value).cloned().collect();
+    api.cloud.hosting.check_keys(&set).await?;
     api.cloud
         .change(|account| {
             let now = clock::now();

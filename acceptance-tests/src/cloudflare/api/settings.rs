@@ -51,6 +51,10 @@ pub(super) async fn of_script(api: &Api, name: &str) -> Answer {
 
 async fn change(api: &Api, name: &str, settings: &Value) -> Result<(), ApiFailure> {
     let metadata = Metadata::parse(settings)?;
+    api.cloud
+        .hosting
+        .check_keys(&metadata.given_bindings())
+        .await?;
     let upload = Upload {
         script: name.into(),
         metadata,

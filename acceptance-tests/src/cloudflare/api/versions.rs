@@ -6,13 +6,13 @@ use super::{Answer, Api, form, ok, page, scripts, wrong_method};
 use crate::cloudflare::account::Account;
 use crate::cloudflare::clock;
 use crate::cloudflare::failure::ApiFailure;
-use crate::cloudflare::script::{Script, Settings};
+use crate::cloudflare::script::Script;
 use crate::cloudflare::upload::{Metadata, apply_version, check_request};
 use crate::cloudflare::versions::{Version, check_deployable};
 
 /// Whoever holds the token.
-const AUTHOR_ID: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
-/// His address.
+pub(super) const AUTHOR_ID: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
+/// Their address.
 pub(super) const AUTHOR_EMAIL: &str = "user@local.example";
 
 pub(super) async fn all(api: &Api, name: &str) -> Answer {
@@ -73,7 +73,7 @@ async fn upload(api: &Api, name: &str) -> Answer {
     let account = api.cloud.account();
     find(&account, name)?;
     check_request(&account, name, &metadata)?;
-    let upload = scripts::new_code(api, name, metadata, form.modules, Settings::default()).await?;
+    let upload = scripts::new_code(api, name, metadata, form.modules, None).await?;
     let version = api
         .cloud
         .change(|account| {

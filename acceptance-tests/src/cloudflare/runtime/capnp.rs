@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use super::engines;
-use super::served::{ModuleFile, ServedBinding, ServedStores, ServedWorker};
+use super::served::{KeyMaterial, ModuleFile, ServedBinding, ServedStores, ServedWorker, Syntax};
 
 /// The service that stores objects. The space keeps it apart from every Worker's service.
 pub(super) const DISK: &str = "object storage";
@@ -74,6 +74,24 @@ impl<'a> Config<'a> {
 
     /// Adds one Worker without storage; `extra` continues its definition.
     pub(super) fn worker(&mut self, service: &str, code: Code<'_>, extra: &str) -> io::Result<()> {
+        let source = match code.syntax {
+            Syntax::Modules => format!("modules = {}", self.modules(&code)?),
+            Syntax::ServiceWorker => {
+                let main = code.modules.iter().find(|part| part.name == code.main);
+                let main = self.embed(main.map_or(&[], |part| &part.body))?;
+                format!("serviceWorkerScript = {main}")
+            }
+        };
+        self.services.push(format!(
+            "(name = {}, worker = ({source}, compatibilityDate = {}, compatibilityFlags = {}{extra}))",
+            quoted(service),
+            quoted(code.compatibility_date),
+            list(code.compatibility_flags.iter().map(|flag| quoted(flag))),
+        ));
+        Ok(())
+    }
+
+    fn modules(&mut self, code: &Code<'_>) -> io::Result<String> {
         let (main, others): (Vec<_>, Vec<_>) = code
             .modules
             .iter()
@@ -89,14 +107,18 @@ impl<'a> Config<'a> {
                 ));
             }
         }
-        self.services.push(format!(
-            "(name = {}, worker = (modules = {}, compatibilityDate = {}, compatibilityFlags = {}{extra}))",
-            quoted(service),
-            list(modules),
-            quoted(code.compatibility_date),
-            list(code.compatibility_flags.iter().map(|flag| quoted(flag))),
-        ));
-        Ok(())
+        Ok(list(modules))
+    }
+
+    /// A list of bindings that need nothing else of the configuration; others are left out.
+    pub(super) fn values(&mut self, bindings: &[ServedBinding]) -> io::Result<String> {
+        let nothing = ServedStores::default();
+        let owners = Owners::of(&[], &nothing);
+        let mut found = Vec::new();
+        for binding in bindings {
+            found.extend(self.binding(binding, &owners)?);
+        }
+        Ok(list(found))
     }
 
     /// Adds a service that reads and writes files in a folder.
@@ -154,6 +176,36 @@ impl<'a> Config<'a> {
                 let file = self.embed(value.as_bytes())?;
                 Some(format!("(name = {}, json = {file})", quoted(name)))
             }
+            ServedBinding::Data { name, value } => {
+                let file = self.embed(value)?;
+                Some(format!("(name = {}, data = {file})", quoted(name)))
+            }
+            ServedBinding::Wasm { name, value } => {
+                let file = self.embed(value)?;
+                Some(format!("(name = {}, wasmModule = {file})", quoted(name)))
+            }
+            ServedBinding::Key {
+                name,
+                material,
+                algorithm,
+                usages,
+            } => {
+                let (form, text) = match material {
+                    KeyMaterial::Raw(text) => ("base64", text.clone()),
+                    KeyMaterial::Pkcs8(text) => ("pkcs8", pem("PRIVATE KEY", text)),
+                    KeyMaterial::Spki(text) => ("spki", pem("PUBLIC KEY", text)),
+                    KeyMaterial::Jwk(text) => ("jwk", text.clone()),
+                };
+                let (key, algorithm) = (
+                    self.embed(text.as_bytes())?,
+                    self.embed(algorithm.as_bytes())?,
+                );
+                Some(format!(
+                    "(name = {}, cryptoKey = ({form} = {key}, algorithm = (json = {algorithm}), usages = [{}]))",
+                    quoted(name),
+                    usages.join(", ")
+                ))
+            }
             ServedBinding::DurableObject { name, namespace_id } => owners
                 .namespaces
                 .get(namespace_id.as_str())
@@ -199,6 +251,7 @@ impl<'a> Config<'a> {
 /// The code of a Worker, whether it is going to be served or only probed.
 pub(super) struct Code<'a> {
     pub(super) main: &'a str,
+    pub(super) syntax: Syntax,
     pub(super) modules: &'a [ModuleFile],
     pub(super) compatibility_date: &'a str,
     pub(super) compatibility_flags: &'a [String],
@@ -208,6 +261,7 @@ impl<'a> From<&'a ServedWorker> for Code<'a> {
     fn from(worker: &'a ServedWorker) -> Self {
         Self {
             main: &worker.main,
+            syntax: worker.syntax,
             modules: &worker.modules,
             compatibility_date: &worker.compatibility_date,
             compatibility_flags: &worker.compatibility_flags,
@@ -259,6 +313,11 @@ fn module_kind(content_type: &str) -> Option<&'static str> {
         "application/source-map" => None,
         _ => Some("data"),
     }
+}
+
+/// A key in base 64 as workerd wants it.
+fn pem(label: &str, base64: &str) -> String {
+    format!("-----BEGIN {label}-----\n{base64}\n-----END {label}-----\n")
 }
 
 pub(super) fn list(items: impl IntoIterator<Item = String>) -> String {

@@ -33,8 +33,9 @@ use capnp::{Code, Config};
 use gate::Gate;
 use process::{Process, StartFailure};
 pub use served::{
-    Delivery, Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed,
+    Delivery, Export, ExportKind, KeyMaterial, ModuleFile, ProbeFailure, ProbeFailureKind, Probed,
     ServedBinding, ServedConsumer, ServedNamespace, ServedStores, ServedWorker, Store, StoreKind,
+    Syntax,
 };
 
 /// Where the runtime is and where it keeps data.
@@ -132,11 +133,30 @@ impl Runtime {
     ) -> Result<Probed, ProbeFailure> {
         let code = Code {
             main,
+            syntax: Syntax::Modules,
             modules,
             compatibility_date: compat_date,
             compatibility_flags: flags,
         };
         probe::probe(&self.inner.workerd, code).await
+    }
+
+    /// Runs a classic script once, with those of its bindings that need nothing else, because it finds them as globals.
+    pub async fn probe_script(
+        &self,
+        script: &ModuleFile,
+        bindings: &[ServedBinding],
+        compat_date: &str,
+        flags: &[String],
+    ) -> Result<Probed, ProbeFailure> {
+        let code = Code {
+            main: &script.name,
+            syntax: Syntax::ServiceWorker,
+            modules: std::slice::from_ref(script),
+            compatibility_date: compat_date,
+            compatibility_flags: flags,
+        };
+        probe::probe_script(&self.inner.workerd, code, bindings).await
     }
 
     /// Serves exactly these Workers from now on and removes the data of `drop_namespaces`.

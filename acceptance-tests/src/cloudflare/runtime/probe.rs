@@ -14,7 +14,9 @@ use tokio::time::timeout;
 
 use super::capnp::{Code, Config};
 use super::process::{Process, StartFailure};
-use super::served::{Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed};
+use super::served::{
+    Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed, ServedBinding,
+};
 
 /// Far more than a start takes on a busy machine, and short enough to wait for when the code never finishes.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -79,8 +81,42 @@ fn fingerprint(workerd: &Path, code: &Code<'_>) -> Fingerprint {
     hash.finalize().into()
 }
 
+/// See [`super::Runtime::probe_script`]. What is put in front of the script has no line of its own, so that the lines
+/// in messages are those of the upload.
+pub(super) async fn probe_script(
+    workerd: &Path,
+    code: Code<'_>,
+    bindings: &[ServedBinding],
+) -> Result<Probed, ProbeFailure> {
+    let first = include_str!("probe-script.js").replace('\n', " ");
+    let mut modules = code.modules.to_vec();
+    for module in modules.iter_mut().filter(|it| it.name == code.main) {
+        module.body = Bytes::from([first.as_bytes(), &module.body].concat());
+    }
+    let code = Code {
+        modules: &modules,
+        ..code
+    };
+    within_limit(async {
+        let folder = tempfile::tempdir().map_err(broken)?;
+        let mut config = Config::new(folder.path());
+        let values = config.values(bindings).map_err(broken)?;
+        config
+            .worker(SERVICE, code, &format!(", bindings = {values}"))
+            .map_err(broken)?;
+        ask(workerd, config).await
+    })
+    .await
+}
+
 async fn run(workerd: &Path, code: Code<'_>) -> Result<Probed, ProbeFailure> {
-    match timeout(TIME_LIMIT, describe_exports(workerd, code)).await {
+    within_limit(describe_exports(workerd, code)).await
+}
+
+async fn within_limit(
+    describe: impl Future<Output = Result<BTreeMap<String, Described>, ProbeFailure>>,
+) -> Result<Probed, ProbeFailure> {
+    match timeout(TIME_LIMIT, describe).await {
         Ok(described) => judge(described?),
         Err(_) => Err(ProbeFailure {
             text: "Script startup exceeded CPU time limit.".into(),
@@ -117,6 +153,14 @@ async fn describe_exports(
         ..code
     };
     config.worker(SERVICE, code, "").map_err(broken)?;
+    ask(workerd, config).await
+}
+
+/// Starts the one Worker of a configuration and asks it what it is.
+async fn ask(
+    workerd: &Path,
+    mut config: Config<'_>,
+) -> Result<BTreeMap<String, Described>, ProbeFailure> {
     config.socket(SERVICE, SERVICE);
     let (path, sockets) = config.finish().map_err(broken)?;
 

@@ -18,6 +18,17 @@ pub struct ModuleFile {
     pub body: Bytes,
 }
 
+/// The two ways to write a Worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Syntax {
+    /// ES modules: `main_module`.
+    #[default]
+    Modules,
+    /// A classic script that adds event listeners: `body_part`. It exports nothing.
+    ServiceWorker,
+}
+
 /// A Worker with everything it needs to answer requests.
 #[derive(Clone, Debug)]
 pub struct ServedWorker {
@@ -25,6 +36,8 @@ pub struct ServedWorker {
     pub name: String,
     /// The name of the module whose exports are the Worker.
     pub main: String,
+    /// How it is written; of a classic script only the main part is code.
+    pub syntax: Syntax,
     /// All modules, the main one included.
     pub modules: Arc<[ModuleFile]>,
     /// The compatibility date, `YYYY-MM-DD`.
@@ -65,6 +78,31 @@ pub enum ServedBinding {
         /// The JSON text.
         value: String,
     },
+    /// Bytes.
+    Data {
+        /// The name in `env`.
+        name: String,
+        /// The bytes.
+        value: Bytes,
+    },
+    /// A compiled WebAssembly module.
+    Wasm {
+        /// The name in `env`.
+        name: String,
+        /// The binary form.
+        value: Bytes,
+    },
+    /// A `CryptoKey` that never leaves the Worker.
+    Key {
+        /// The name in `env`.
+        name: String,
+        /// The key itself.
+        material: KeyMaterial,
+        /// What the key is for, as JSON text.
+        algorithm: String,
+        /// What may be done with it, such as `sign`.
+        usages: Vec<String>,
+    },
     /// A Durable Object namespace of this or another Worker.
     DurableObject {
         /// The name in `env`.
@@ -88,6 +126,19 @@ pub enum ServedBinding {
         /// Which one.
         store: Store,
     },
+}
+
+/// A key in one of the forms it can be imported from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyMaterial {
+    /// The bytes, in base 64.
+    Raw(String),
+    /// A private key, in base 64.
+    Pkcs8(String),
+    /// A public key, in base 64.
+    Spki(String),
+    /// A JSON Web Key, as JSON text.
+    Jwk(String),
 }
 
 /// A place for data that is not a Durable Object: its kind and the key its data is stored under.
