@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::bindings::{Binding, Target};
+use super::domains::Domain;
 use super::failure::ApiFailure;
+use super::routes::{self, Route, Zone};
 use super::script::{Code, Script};
 use super::stores::Stores;
 
@@ -31,6 +33,15 @@ pub struct Account {
     pub scripts: BTreeMap<String, Script>,
     /// Namespaces in the order of their creation.
     pub namespaces: Vec<Namespace>,
+    /// The domains it has at Cloudflare.
+    #[serde(default = "routes::first_zones")]
+    pub zones: Vec<Zone>,
+    /// Routes of all zones, in the order of their creation.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// Custom domains, in the order of their creation.
+    #[serde(default)]
+    pub domains: Vec<Domain>,
     /// KV namespaces, databases, buckets and queues.
     #[serde(default)]
     pub stores: Stores,
@@ -121,6 +132,9 @@ impl Account {
             settings: AccountSettings::default(),
             scripts: BTreeMap::new(),
             namespaces: Vec::new(),
+            zones: routes::first_zones(),
+            routes: Vec::new(),
+            domains: Vec::new(),
             stores: Stores::default(),
             serving: 0,
             seed: seed.into(),
@@ -317,8 +331,12 @@ impl Account {
                 ));
             }
         }
+        let tag = script.tag.clone();
         self.scripts.remove(name);
         self.namespaces.retain(|ns| ns.script != name);
+        self.routes
+            .retain(|route| route.worker.as_ref() != Some(&tag));
+        self.domains.retain(|domain| domain.worker != tag);
         self.stores.forget_worker(&tag);
         self.serving += 1;
         Ok(())

@@ -15,6 +15,11 @@ pub fn later(seconds: u64) -> String {
     timestamp(elapsed.as_secs() + seconds, elapsed.subsec_micros())
 }
 
+/// A time in milliseconds since 1970, in the same form.
+pub fn from_millis(millis: u64) -> String {
+    timestamp(millis / 1000, (millis % 1000) as u32 * 1000)
+}
+
 fn timestamp(seconds: u64, micros: u32) -> String {
     let (year, month, day) = civil_date(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
@@ -22,7 +27,7 @@ fn timestamp(seconds: u64, micros: u32) -> String {
 }
 
 /// Year, month and day of a number of days since 1970-01-01.
-fn civil_date(mut days: u64) -> (u64, u64, u64) {
+pub fn civil_date(mut days: u64) -> (u64, u64, u64) {
     let leap =
         |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
     let mut year = 1970;

@@ -16,6 +16,7 @@ use super::failure::ApiFailure;
 use super::faults::{Bucket, Fault};
 use super::server::Cloud;
 use super::stores::UnknownStores;
+use super::triggers::Trigger;
 use super::versions::record_edits;
 
 /// Something that another tool, or the dashboard, does to the account.
@@ -127,6 +128,11 @@ pub enum Action {
         /// The reading.
         names: NamespaceNames,
     },
+    /// Gives the account a domain, as its owner does in the dashboard.
+    AddZone {
+        /// The domain.
+        name: String,
+    },
     /// Decides whether secrets survive uploads that do not mention them.
     SetSecrets {
         /// The reading.
@@ -219,6 +225,7 @@ impl Action {
             Self::DeleteWorker { script } => account.delete_worker(&script, true)?,
             Self::SetPlan { plan } => account.plan = plan,
             Self::SetNamespaceNames { names } => account.names = names,
+            Self::AddZone { name } => account.add_zone(&name)?,
             Self::SetSecrets { secrets } => account.secrets = secrets,
             Self::SetUnknownStores { unknown } => account.stores.unknown = unknown,
             Self::SetSubdomain { subdomain } => account.subdomain = subdomain,
@@ -324,6 +331,17 @@ async fn switch(
                 .change(|account| action.apply(account))
                 .await
                 .map_err(|failure| (StatusCode::BAD_REQUEST, failure.to_string()))?;
+        }
+        ("POST", "/trigger") => {
+            let trigger: Trigger = read(body)?;
+            let done = cloud.trigger(trigger).await;
+            return done.map(|done| json!(done)).map_err(|failure| {
+                let status = StatusCode::from_u16(failure.status);
+                (
+                    status.unwrap_or(StatusCode::BAD_REQUEST),
+                    failure.to_string(),
+                )
+            });
         }
         ("POST", "/reset") => {
             cloud

@@ -10,15 +10,18 @@ use std::time::Instant;
 
 use axum::body::Bytes;
 use axum::http::{Request, Response};
+use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
 use super::account::Account;
+use super::addresses::Addresses;
+use super::assets::{self, Assets};
 use super::bindings::{Binding, Target};
 use super::failure::ApiFailure;
 use super::runtime::{
     ExportKind, KeyMaterial, ModuleFile, ProbeFailure, ProbeFailureKind, Runtime, RuntimeError,
-    RuntimeOptions, ServedBinding, ServedConsumer, ServedNamespace, ServedStores, ServedWorker,
-    Store,
+    RuntimeOptions, ServedAssets, ServedBinding, ServedConsumer, ServedNamespace, ServedStores,
+    ServedWorker, Store,
 };
 use super::script::{Code, Entry, Exports, Script, Settings, Syntax};
 use super::stores::store_of;
@@ -29,6 +32,8 @@ const OLDEST_DATE: &str = "2021-11-02";
 pub(super) struct Hosting {
     runtime: Runtime,
     disk: PathBuf,
+    /// Where uploaded assets are.
+    assets: PathBuf,
     deployed: Mutex<Deployed>,
 }
 
@@ -41,7 +46,11 @@ struct Deployed {
 }
 
 impl Hosting {
-    pub(super) async fn start(workerd: PathBuf, disk: PathBuf) -> Result<Self, RuntimeError> {
+    pub(super) async fn start(
+        workerd: PathBuf,
+        disk: PathBuf,
+        assets: PathBuf,
+    ) -> Result<Self, RuntimeError> {
         let runtime = Runtime::start(RuntimeOptions {
             workerd,
             disk: disk.clone(),
@@ -50,6 +59,7 @@ impl Hosting {
         Ok(Self {
             runtime,
             disk,
+            assets,
             deployed: Mutex::default(),
         })
     }
@@ -150,6 +160,11 @@ impl Hosting {
         }
     }
 
+    /// Takes note of the addresses that an account gives its Workers.
+    pub(super) fn lead(&self, account: &Account) {
+        self.runtime.lead(Addresses::of(account));
+    }
+
     /// Returns when somebody wants to be served.
     pub(super) async fn demanded(&self) {
         self.runtime.demanded().await;
@@ -158,6 +173,8 @@ impl Hosting {
     /// Serves the account as `current` gives it.
     pub(super) async fn serve(&self, current: impl Fn() -> Arc<Account>) {
         let mut deployed = self.deployed.lock().await;
+        // A change after this line is not lost: it holds the gate beyond this deploy.
+        self.runtime.renew();
         let account = current();
         if deployed.serving >= account.serving {
             return self.runtime.resume();
@@ -173,8 +190,7 @@ impl Hosting {
             .scripts
             .iter()
             // A Worker that was made without code answers nothing yet.
-            .filter(|(_, script)| !script.code.is_empty())
-            .map(|(name, script)| served(&account, name, script))
+            .filter_map(|(name, script)| self.served(&account, name, script))
             .collect();
         let kept = account.stores.all();
         let stores = ServedStores {
@@ -214,6 +230,61 @@ impl Hosting {
             }
         }
         Ok(())
+    }
+
+    /// Has workerd read how assets are to be served; refuses what it refuses (10021).
+    pub(super) async fn check_assets(
+        &self,
+        config: &Map<String, Value>,
+        settings: &Settings,
+    ) -> Result<(), ApiFailure> {
+        let date = settings
+            .compatibility_date
+            .as_deref()
+            .unwrap_or(OLDEST_DATE);
+        let config = assets::service_config(config).to_string();
+        let checked = self
+            .runtime
+            .check_assets(&config, date, &settings.compatibility_flags)
+            .await;
+        checked.map_err(refusal)
+    }
+
+    /// Runs the `scheduled` handler of a Worker; how it has ended, in the runtime's word.
+    pub(super) async fn trigger(
+        &self,
+        script: &str,
+        cron: &str,
+        time: u64,
+    ) -> Result<String, RuntimeError> {
+        self.runtime.trigger(script, cron, time).await
+    }
+
+    pub(super) async fn process(&self) -> Option<u32> {
+        self.runtime.process().await
+    }
+
+    /// A Worker as it is to be served, or nothing if there is nothing that answers.
+    fn served(&self, account: &Account, name: &str, script: &Script) -> Option<ServedWorker> {
+        let mut worker = served(account, name, script);
+        worker.assets = script.code.assets.as_ref().and_then(|assets| {
+            self.served_assets(assets)
+                .inspect_err(|error| {
+                    log::error!("the assets of {name:?} cannot be served: {error}")
+                })
+                .ok()
+        });
+        (worker.assets.is_some() || !worker.modules.is_empty()).then_some(worker)
+    }
+
+    fn served_assets(&self, assets: &Assets) -> io::Result<ServedAssets> {
+        let site = assets::site(&self.assets, &assets.manifest);
+        // A folder that somebody has removed must not keep everything else from being served.
+        std::fs::create_dir_all(&site)?;
+        Ok(ServedAssets {
+            folder: site.canonicalize()?,
+            config: assets::service_config(&assets.config).to_string(),
+        })
     }
 
     /// The ids of the objects of a namespace, each with whether it has stored data, in order.
@@ -309,6 +380,8 @@ fn served(account: &Account, name: &str, script: &Script) -> ServedWorker {
                 served_value(b, &script.code.modules).or_else(|| served_binding(account, b))
             })
             .collect(),
+        handles_cron: script.handles_cron(),
+        assets: None,
     }
 }
 
@@ -316,6 +389,7 @@ fn served(account: &Account, name: &str, script: &Script) -> ServedWorker {
 fn served_binding(account: &Account, binding: &Binding) -> Option<ServedBinding> {
     let name = binding.name.clone();
     match &binding.target {
+        Target::Elsewhere if binding.kind == "assets" => Some(ServedBinding::Assets { name }),
         Target::Namespace(id) => {
             account.namespace_by_id(id)?;
             Some(ServedBinding::DurableObject {

@@ -1,26 +1,35 @@
 //! Local Cloudflare: an API for one account, with the Workers runtime `workerd` behind it.
 //!
 //! The rules are pure and stand in `account`, `script`, `versions`, `bindings`, `migrations`, `exports`, `stores`,
-//! `upload` and `secrets`; `api` puts HTTP in front of them, `hosting` the runtime behind them, `faults` makes them
-//! misbehave on purpose. Nothing in this folder knows the provider.
+//! `queues`, `upload`, `secrets`, `schedules`, `routes`, `domains` and `addresses`; `api` puts HTTP in front of them, `hosting` the
+//! runtime behind them, `assets` keeps uploaded files, `triggers` runs crons, `faults` makes them misbehave on purpose.
+//! Nothing in this folder knows the provider.
 
 pub mod account;
+pub mod addresses;
 mod api;
+pub mod assets;
 pub mod bindings;
 mod calls;
 mod clock;
 mod control;
+pub mod domains;
 pub mod exports;
 pub mod failure;
 mod faults;
 mod hosting;
 mod kept;
 pub mod migrations;
+pub mod queues;
+pub mod routes;
 pub mod runtime;
+pub mod schedules;
 pub mod script;
 pub mod secrets;
 mod server;
+mod sql;
 pub mod stores;
+mod triggers;
 pub mod upload;
 pub mod versions;
 
@@ -28,3 +37,4 @@ pub use calls::Call;
 pub use control::Action;
 pub use faults::{Bucket, Fault, Faults, Misbehaviour};
 pub use server::{LocalCloudflare, Options, StartError};
+pub use triggers::{Trigger, Triggered};

@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::assets::Assets;
 use super::bindings::Binding;
 use super::exports::Lifecycle;
 use super::runtime::ModuleFile;
 pub use super::runtime::Syntax;
+use super::schedules::Schedule;
 use super::versions::{Deployment, Version};
 
 /// A deployed Worker. `code`, `bindings` and most of `settings` are those of the version that is served.
@@ -38,6 +40,9 @@ pub struct Script {
     pub migrations: u64,
     /// Whether the Worker answers on workers.dev.
     pub subdomain: ScriptSubdomain,
+    /// When it is run by the clock.
+    #[serde(default)]
+    pub schedules: Vec<Schedule>,
     /// Open tail sessions.
     pub tails: Vec<Tail>,
     /// What was ever uploaded, oldest first, as far as it is kept.
@@ -64,7 +69,7 @@ pub struct ScriptSubdomain {
     pub previews_enabled: bool,
 }
 
-/// Modules and what they export. Without any module there is nothing to run.
+/// Modules and what they export. Without modules and assets there is nothing that answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Code {
     /// The part that is started.
@@ -82,6 +87,9 @@ pub struct Code {
     pub etag: String,
     /// How long it took to start.
     pub startup_ms: u64,
+    /// Static assets.
+    #[serde(default)]
+    pub assets: Option<Assets>,
 }
 
 /// The part of an upload that is started.
@@ -108,17 +116,19 @@ pub struct Exports {
 }
 
 impl Script {
+    /// Whether there is something that a cron trigger can run.
+    pub fn handles_cron(&self) -> bool {
+        let handlers = &self.code.exports.handlers;
+        handlers.iter().any(|handler| handler == "scheduled")
+    }
+
     /// A Worker that has no version yet.
     pub fn without_code(tag: String, now: &str) -> Self {
-        let entry = Entry {
-            part: String::new(),
-            syntax: Syntax::Modules,
-        };
         Self {
             tag,
             created_on: now.into(),
             modified_on: now.into(),
-            code: Code::new(entry, Vec::new(), Exports::default(), 0),
+            code: Code::without_modules(),
             settings: Settings::default(),
             bindings: Vec::new(),
             migration_tag: None,
@@ -128,11 +138,21 @@ impl Script {
             versions: Vec::new(),
             deployments: Vec::new(),
             tails: Vec::new(),
+            schedules: Vec::new(),
         }
     }
 }
 
 impl Code {
+    /// What a Worker has before its first upload, or beside static assets.
+    pub fn without_modules() -> Self {
+        let entry = Entry {
+            part: String::new(),
+            syntax: Syntax::Modules,
+        };
+        Self::new(entry, Vec::new(), Exports::default(), 0)
+    }
+
     /// Code with the etag of its content.
     pub fn new(entry: Entry, modules: Vec<ModuleFile>, exports: Exports, startup_ms: u64) -> Self {
         let Entry { part: main, syntax } = entry;
@@ -156,12 +176,13 @@ impl Code {
             hash: etag.clone(),
             etag,
             startup_ms,
+            assets: None,
         }
     }
 
     /// Whether there is nothing that could answer.
     pub fn is_empty(&self) -> bool {
-        self.modules.is_empty()
+        self.modules.is_empty() && self.assets.is_none()
     }
 
     /// The named exports as the API lists them.

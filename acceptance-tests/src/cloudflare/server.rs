@@ -13,9 +13,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::account::Account;
 use super::api;
+use super::assets::AssetStore;
 use super::calls::{Call, Calls};
 use super::control::Action;
 use super::failure::ApiFailure;
@@ -23,6 +25,7 @@ use super::faults::{Fault, Faults};
 use super::hosting::Hosting;
 use super::kept::Kept;
 use super::runtime::RuntimeError;
+use super::triggers::{self, Trigger, Triggered};
 
 /// How to start local Cloudflare.
 #[derive(Clone, Debug)]
@@ -38,6 +41,8 @@ pub struct Options {
     pub token: String,
     /// The only account.
     pub account_id: String,
+    /// Whether Workers are run when their schedules are due; else only when they are triggered.
+    pub crons: bool,
 }
 
 impl Options {
@@ -49,6 +54,7 @@ impl Options {
             state_dir: None,
             token: "local-cloudflare-token-0123456789abcdefghi".into(),
             account_id: "0123456789abcdef0123456789abcdef".into(),
+            crons: false,
         }
     }
 }
@@ -81,6 +87,7 @@ pub struct LocalCloudflare {
     cloud: Arc<Cloud>,
     address: SocketAddr,
     server: JoinHandle<()>,
+    _clock: Option<AbortOnDropHandle<()>>,
     _shutdown: DropGuard,
 }
 
@@ -108,7 +115,7 @@ impl LocalCloudflare {
         tokio::fs::create_dir_all(&disk)
             .await
             .map_err(StartError::Folder)?;
-        let hosting = Hosting::start(options.workerd, disk).await?;
+        let hosting = Hosting::start(options.workerd, disk, folder.join("assets")).await?;
         let kept = options.state_dir.map(|folder| Kept::new(&folder));
         let account = match kept.as_ref().map(Kept::read).transpose() {
             Ok(account) => account.flatten(),
@@ -131,10 +138,12 @@ impl LocalCloudflare {
         if account.serving > 0 {
             hosting.changed(&account);
         }
+        hosting.lead(&account);
         let cloud = Arc::new(Cloud {
             hosting,
             account: Mutex::new(account),
             kept,
+            assets: AssetStore::new(folder.join("assets")),
             faults: Faults::default(),
             calls: Calls::default(),
             token: options.token,
@@ -142,11 +151,16 @@ impl LocalCloudflare {
             _folder: temporary,
         });
         let shutdown = CancellationToken::new();
+        let clock = options
+            .crons
+            .then(|| tokio::spawn(triggers::keep_time(Arc::downgrade(&cloud))))
+            .map(AbortOnDropHandle::new);
         let server = tokio::spawn(run(listener, cloud.clone(), shutdown.clone()));
         Ok(Self {
             cloud,
             address,
             server,
+            _clock: clock,
             _shutdown: shutdown.drop_guard(),
         })
     }
@@ -215,15 +229,27 @@ impl LocalCloudflare {
         self.cloud.change(|account| action.apply(account)).await
     }
 
+    /// Runs the `scheduled` handler of a Worker now and waits for its end.
+    pub async fn trigger(&self, trigger: Trigger) -> Result<Triggered, ApiFailure> {
+        self.cloud.trigger(trigger).await
+    }
+
+    /// The process id of the Workers runtime; none runs without Workers.
+    pub async fn runtime_process(&self) -> Option<u32> {
+        self.cloud.hosting.process().await
+    }
+
     /// Ends the server and the runtime and waits for them.
     pub async fn stop(self) {
         let Self {
             cloud,
             server,
             _shutdown,
+            _clock,
             ..
         } = self;
         drop(_shutdown);
+        drop(_clock);
         // The task ends by itself; a panic in it has been reported already.
         let _ = server.await;
         if let Ok(cloud) = Arc::try_unwrap(cloud) {
@@ -235,6 +261,7 @@ impl LocalCloudflare {
 /// What all calls share. The runtime is dropped before its data folder.
 pub(super) struct Cloud {
     pub(super) hosting: Hosting,
+    pub(super) assets: AssetStore,
     account: Mutex<Arc<Account>>,
     kept: Option<Kept>,
     pub(super) faults: Faults,
@@ -268,6 +295,7 @@ impl Cloud {
         if changed {
             self.hosting.changed(&account);
         }
+        self.hosting.lead(&account);
         Ok(result)
     }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::account::{Account, Plan, Secrets, check_script_name};
+use super::assets::{self, AssetsDraft};
 use super::bindings::{self, BLOBS, Binding, Draft, Inheritance, SECRETS, Target};
 use super::clock;
 use super::exports::{self, Declaration, Deploy, Lifecycle};
@@ -29,6 +30,9 @@ pub struct Metadata {
     declaration: Declaration,
     bindings: Option<Vec<Draft>>,
     keep: BTreeSet<String>,
+    /// Static assets, and whether those of the version before stay when none are given.
+    pub assets: Option<AssetsDraft>,
+    keep_assets: bool,
     fields: Map<String, Value>,
 }
 
@@ -39,11 +43,6 @@ impl Metadata {
             .as_object()
             .ok_or_else(|| ApiFailure::invalid("metadata must be a JSON object"))?;
         let get = |name: &str| fields.get(name).filter(|value| !value.is_null());
-        if get("assets").is_some() {
-            return Err(ApiFailure::invalid(
-                "assets: not available on local Cloudflare",
-            ));
-        }
         let wrong = |name: &str, want: &str| {
             ApiFailure::invalid(format!(
                 "json: cannot unmarshal into field ScriptMetadata.{name}: {want} is expected"
@@ -69,8 +68,10 @@ impl Metadata {
                 return Err(wrong(name, "an array of strings"));
             }
         }
-        if get("logpush").is_some_and(|value| !value.is_boolean()) {
-            return Err(wrong("logpush", "a boolean"));
+        for name in ["logpush", "keep_assets"] {
+            if get(name).is_some_and(|value| !value.is_boolean()) {
+                return Err(wrong(name, "a boolean"));
+            }
         }
         if let Some(date) = get("compatibility_date").and_then(Value::as_str)
             && !clock::is_date(date)
@@ -113,8 +114,15 @@ impl Metadata {
             declaration,
             bindings: get("bindings").map(bindings::parse).transpose()?,
             keep: strings(get("keep_bindings")).into_iter().collect(),
+            assets: get("assets").map(AssetsDraft::parse).transpose()?,
+            keep_assets: get("keep_assets").and_then(Value::as_bool) == Some(true),
             fields: fields.clone(),
         })
+    }
+
+    /// Whether the upload may be one of static assets alone, without code.
+    pub fn brings_assets(&self) -> bool {
+        self.assets.is_some() || self.keep_assets
     }
 
     /// The settings after this request: those given replace those of `base`.
@@ -236,6 +244,11 @@ pub fn check_request(
     Ok(())
 }
 
+/// There is nothing to start.
+pub fn no_main_module() -> ApiFailure {
+    ApiFailure::invalid("metadata must have a valid `main_module` specified")
+}
+
 /// Refuses parts that are too large together: 10027.
 pub fn check_size(modules: &[ModuleFile]) -> Result<(), ApiFailure> {
     let size: usize = modules
@@ -320,6 +333,7 @@ pub fn apply_upload(account: &mut Account, upload: Upload, now: &str) -> Result<
         None => before.map(|it| it.bindings.clone()).unwrap_or_default(),
     };
     check_blobs(&bindings, code.syntax, &code.modules)?;
+    assets::check_bindings(&bindings, code.assets.as_ref())?;
     next.bind_stores(&bindings, now)?;
 
     let content = Content {
@@ -373,6 +387,7 @@ pub fn apply_version(
         content.code.syntax,
         &content.code.modules,
     )?;
+    assets::check_bindings(&content.bindings, content.code.assets.as_ref())?;
     let mut next = account.clone();
     next.bind_stores(&content.bindings, now)?;
     let id = versions::add_version(&mut next, name, content, &occasion)?;
@@ -420,7 +435,23 @@ impl Metadata {
 
 fn new_code(upload: &Upload, before: Option<&Script>) -> Result<Code, ApiFailure> {
     match (&upload.code, before) {
-        (Some(code), _) => Ok(code.clone()),
+        (Some(code), _) => {
+            let latest = before.and_then(Script::latest);
+            let assets = assets::after(
+                code.assets.clone(),
+                upload.metadata.assets.as_ref(),
+                upload.metadata.keep_assets || upload.unmentioned == Unmentioned::Stay,
+                latest.and_then(|version| version.code.assets.as_ref()),
+            )?;
+            let code = Code {
+                assets,
+                ..code.clone()
+            };
+            if code.is_empty() {
+                return Err(no_main_module());
+            }
+            Ok(code)
+        }
         (None, Some(script)) => Ok(script.code.clone()),
         (None, None) => Err(ApiFailure::no_worker()),
     }

@@ -10,7 +10,7 @@ use acceptance_tests::install;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-const COUNTER: &str = r#"
+pub(crate) const COUNTER: &str = r#"
 import { DurableObject } from "cloudflare:workers";
 export class CLASS extends DurableObject {
   async increment() {

@@ -24,8 +24,11 @@ mod interruption;
 mod layout;
 #[cfg(unix)]
 mod leftovers;
+mod local_assets;
 mod local_cloudflare;
 mod local_exports;
+mod local_stores;
+mod local_traffic;
 mod local_versions;
 mod lost_answers;
 #[cfg(unix)]

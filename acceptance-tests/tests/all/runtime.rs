@@ -101,8 +101,7 @@ fn worker(name: &str, source: &str) -> ServedWorker {
         modules: Arc::new([module("index.js", source)]),
         compatibility_date: DATE.into(),
         compatibility_flags: Vec::new(),
-        namespaces: Vec::new(),
-        bindings: Vec::new(),
+        ..ServedWorker::default()
     }
 }
 

@@ -33,6 +33,23 @@ pub(super) async fn read_parts(
     api: &Api,
     json_part: &str,
 ) -> Result<(Option<Value>, Vec<ModuleFile>), ApiFailure> {
+    let (mut metadata, mut modules) = (None, Vec::new());
+    for part in parts(api).await? {
+        if part.name == json_part {
+            let value: Value = serde_json::from_slice(&part.body).map_err(|error| {
+                ApiFailure::invalid(format!("could not parse the {json_part} part: {error}"))
+            })?;
+            api.note.set(value.clone());
+            metadata = Some(value);
+        } else {
+            modules.push(part);
+        }
+    }
+    Ok((metadata, modules))
+}
+
+/// Reads the parts of a form.
+pub(super) async fn parts(api: &Api) -> Result<Vec<ModuleFile>, ApiFailure> {
     let content_type = api
         .headers
         .get("content-type")
@@ -45,7 +62,7 @@ pub(super) async fn read_parts(
     };
     let body = stream::iter([Ok::<Bytes, multer::Error>(api.body.clone())]);
     let mut parts = multer::Multipart::new(body, boundary);
-    let (mut metadata, mut modules) = (None, Vec::new());
+    let mut found = Vec::new();
     while let Some(part) = parts.next_field().await.map_err(unreadable)? {
         let name = part
             .name()
@@ -58,19 +75,11 @@ pub(super) async fn read_parts(
             .and_then(|value| value.to_str().ok())
             .map(|text| text.split(';').next().unwrap_or(text).trim().to_owned());
         let body = part.bytes().await.map_err(unreadable)?;
-        if name == json_part {
-            let value: Value = serde_json::from_slice(&body).map_err(|error| {
-                ApiFailure::invalid(format!("could not parse the {json_part} part: {error}"))
-            })?;
-            api.note.set(value.clone());
-            metadata = Some(value);
-        } else {
-            modules.push(ModuleFile {
-                name,
-                content_type: content_type.unwrap_or_else(|| "application/octet-stream".into()),
-                body,
-            });
-        }
+        found.push(ModuleFile {
+            name,
+            content_type: content_type.unwrap_or_else(|| "application/octet-stream".into()),
+            body,
+        });
     }
-    Ok((metadata, modules))
+    Ok(found)
 }

@@ -1,18 +1,28 @@
 //! The HTTP edge: envelope, token check, faults, the call log and the table of routes. One file a family of endpoints.
 
 mod accounts;
+mod assets;
+mod d1;
 mod deployments;
+mod domains;
 mod form;
+mod kv;
 mod namespaces;
+mod queues;
+mod r2;
+mod routes;
+mod schedules;
 mod scripts;
 mod search;
 mod secrets;
 mod services;
 mod settings;
+mod stores;
 mod subdomain;
 mod tails;
 mod versions;
 mod workers_beta;
+mod zones;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -364,24 +374,17 @@ async fn route(api: &Api, path: &str) -> Answer {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match segments[..] {
         ["user", "tokens", "verify"] => return accounts::verify_token(api),
-        ["accounts", ..] => {}
+        ["accounts", account, "workers", "assets", "upload"] if account == api.cloud.account_id => {
+            return assets::upload(api).await;
+        }
+        ["accounts" | "zones", ..] => {}
         _ => return Err(ApiFailure::new(404, 10404, "No route for that URI")),
     }
     check_token(api)?;
-    let unroutable = || {
-        let mut failure = ApiFailure::new(
-            404,
-            7003,
-            format!("Could not route to {path}, perhaps your object identifier is invalid?"),
-        );
-        failure.errors.push(ApiError {
-            code: 7000,
-            message: "No route for that URI".into(),
-            cause: None,
-            meta: None,
-        });
-        failure
-    };
+    if let ["zones", rest @ ..] = &segments[..] {
+        return zones::answer(api, path, rest).await;
+    }
+    let unroutable = || unroutable(path);
     let ["accounts", account, ref rest @ ..] = segments[..] else {
         return accounts::list(api);
     };
@@ -418,10 +421,18 @@ async fn route(api: &Api, path: &str) -> Answer {
         ["workers", "scripts", name, "secrets-bulk"] => secrets::bulk(api, name).await,
         ["workers", "scripts", name, "tails"] => tails::all(api, name).await,
         ["workers", "scripts", name, "tails", id] => tails::one(api, name, id).await,
-        ["workers", "scripts", name, "queue-consumers"] => scripts::queue_consumers(api, name),
         ["workers", "scripts", name, "settings"] => settings::of_version(api, name).await,
         ["workers", "scripts", name, "script-settings"] => settings::of_script(api, name).await,
         ["workers", "scripts", name, "subdomain"] => subdomain::of_script(api, name).await,
+        ["workers", "scripts", name, "assets-upload-session"] => assets::session(api, name).await,
+        ["workers", "scripts", name, "schedules"] => schedules::of_script(api, name).await,
+        ["workers", "scripts", name, "routes"] => routes::of_script(api, name).await,
+        ["workers", "scripts", name, "domains", "records"] => domains::of_script(api, name).await,
+        ["workers", "scripts", name, "domains", "changeset"] => domains::changeset(api, name).await,
+        ["workers", "domains"] | ["workers", "domains", "records"] => domains::all(api).await,
+        ["workers", "domains", id] | ["workers", "domains", "records", id] => {
+            domains::one(api, id).await
+        }
         ["workers", "scripts", name, "references"] => scripts::references(api, name),
         ["workers", "services", name] => services::one(api, name).await,
         ["workers", "workers"] => workers_beta::all(api).await,
@@ -434,8 +445,52 @@ async fn route(api: &Api, path: &str) -> Answer {
         ["workers", "durable_objects", "namespaces", id, "objects"] => {
             namespaces::objects(api, id).await
         }
+        ["workers", "scripts", name, "queue-consumers"] => queues::of_script(api, name),
+        ["storage", "kv", "namespaces"] => kv::namespaces(api).await,
+        ["storage", "kv", "namespaces", id] => kv::namespace(api, id).await,
+        ["storage", "kv", "namespaces", id, "keys"] => kv::keys(api, id).await,
+        ["storage", "kv", "namespaces", id, "values", ref key @ ..] if !key.is_empty() => {
+            kv::value(api, id, &key.join("/")).await
+        }
+        ["storage", "kv", "namespaces", id, "metadata", ref key @ ..] if !key.is_empty() => {
+            kv::metadata(api, id, &key.join("/")).await
+        }
+        ["storage", "kv", "namespaces", id, "bulk"] => kv::bulk(api, id).await,
+        ["storage", "kv", "namespaces", id, "bulk", "delete"] => kv::bulk_delete(api, id).await,
+        ["storage", "kv", "namespaces", id, "bulk", "get"] => kv::bulk_get(api, id).await,
+        ["d1", "database"] => d1::databases(api).await,
+        ["d1", "database", uuid] => d1::database(api, uuid).await,
+        ["d1", "database", uuid, "query"] => d1::query(api, uuid).await,
+        ["d1", "database", uuid, "raw"] => d1::raw(api, uuid).await,
+        ["r2", "buckets"] => r2::buckets(api).await,
+        ["r2", "buckets", name] => r2::bucket(api, name).await,
+        ["r2", "buckets", name, "objects"] => r2::objects(api, name).await,
+        ["r2", "buckets", name, "objects", ref key @ ..] => {
+            r2::object(api, name, &key.join("/")).await
+        }
+        ["queues"] => queues::queues(api).await,
+        ["queues", id] => queues::queue(api, id).await,
+        ["queues", id, "messages"] => queues::messages(api, id).await,
+        ["queues", id, "consumers"] => queues::consumers(api, id).await,
+        ["queues", id, "consumers", consumer] => queues::consumer(api, id, consumer).await,
         _ => Err(unroutable()),
     }
+}
+
+/// There is nothing at a path, or an id in it has a wrong shape.
+fn unroutable(path: &str) -> ApiFailure {
+    let mut failure = ApiFailure::new(
+        404,
+        7003,
+        format!("Could not route to {path}, perhaps your object identifier is invalid?"),
+    );
+    failure.errors.push(ApiError {
+        code: 7000,
+        message: "No route for that URI".into(),
+        cause: None,
+        meta: None,
+    });
+    failure
 }
 
 /// There are no containers here; clients look for them before they delete a Worker.

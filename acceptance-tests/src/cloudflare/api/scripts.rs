@@ -4,14 +4,15 @@ use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Api, form, ok, page, wrong_method};
+use super::{Answer, Api, assets, form, ok, wrong_method};
 use crate::cloudflare::account::Account;
 use crate::cloudflare::clock;
 use crate::cloudflare::failure::ApiFailure;
 use crate::cloudflare::runtime::ModuleFile;
-use crate::cloudflare::script::{Script, Settings, Syntax};
+use crate::cloudflare::script::{Code, Script, Settings, Syntax};
 use crate::cloudflare::upload::{
     Metadata, Unmentioned, Upload, apply_upload, check_blobs, check_request, check_size,
+    no_main_module,
 };
 
 /// The fields that a Worker has in every answer.
@@ -29,7 +30,7 @@ pub(super) fn shown(name: &str, script: &Script) -> Map<String, Value> {
         ("etag", json!(script.code.etag)),
         ("handlers", json!(script.code.exports.handlers)),
         ("named_handlers", script.code.named_handlers()),
-        ("has_assets", json!(false)),
+        ("has_assets", json!(script.code.assets.is_some())),
         ("has_modules", json!(has_modules(script))),
         ("last_deployed_from", json!(last_deployed_from(script))),
         ("created_on", json!(script.created_on)),
@@ -90,7 +91,10 @@ pub(super) fn list(api: &Api) -> Answer {
         })
         .map(|(name, script)| {
             let mut fields = shown(name, script);
-            fields.insert("routes".into(), Value::Null);
+            let routes = api.seen.routes_to(&script.tag);
+            let routes: Vec<Value> = routes.map(|route| api.seen.shown_route(route)).collect();
+            let routes = (!routes.is_empty()).then_some(routes);
+            fields.insert("routes".into(), json!(routes));
             if let Some(tag) = &script.migration_tag {
                 fields.insert("migration_tag".into(), json!(tag));
             }
@@ -154,10 +158,6 @@ pub(super) async fn new_code(
     modules: Vec<ModuleFile>,
     keeps: Option<&Script>,
 ) -> Result<Upload, ApiFailure> {
-    let entry = metadata
-        .entry
-        .clone()
-        .ok_or_else(|| ApiFailure::invalid("metadata must have a valid `main_module` specified"))?;
     check_size(&modules)?;
     let (settings, bindings) = match keeps {
         Some(script) => (script.settings.clone(), script.bindings.clone()),
@@ -166,9 +166,17 @@ pub(super) async fn new_code(
             metadata.given_bindings(),
         ),
     };
-    check_blobs(&bindings, entry.syntax, &modules)?;
-    let hosting = &api.cloud.hosting;
-    let code = hosting.probe(entry, modules, &settings, &bindings).await?;
+    let (hosting, uploaded) = (&api.cloud.hosting, metadata.assets.as_ref());
+    let uploaded = assets::uploaded(api, uploaded, &settings).await?;
+    let mut code = match metadata.entry.clone() {
+        Some(entry) => {
+            check_blobs(&bindings, entry.syntax, &modules)?;
+            hosting.probe(entry, modules, &settings, &bindings).await?
+        }
+        None if metadata.brings_assets() => Code::without_modules(),
+        None => return Err(no_main_module()),
+    };
+    code.assets = uploaded;
     Ok(Upload {
         script: name.into(),
         metadata,
@@ -246,7 +254,13 @@ pub(super) fn content_v2(api: &Api, name: &str) -> Answer {
     if api.method != "GET" {
         return Err(wrong_method());
     }
-    find(api, name).map(content_form)
+    let script = find(api, name)?;
+    if script.code.modules.is_empty() {
+        let mut nothing = Response::new(Body::empty());
+        *nothing.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(nothing);
+    }
+    Ok(content_form(script))
 }
 
 fn find<'a>(api: &'a Api, name: &str) -> Result<&'a Script, ApiFailure> {
@@ -324,34 +338,4 @@ pub(super) fn references(api: &Api, name: &str) -> Answer {
         "durable_objects": objects,
         "dispatch_outbounds": [],
     })))
-}
-
-/// The queues whose messages a Worker gets.
-pub(super) fn queue_consumers(api: &Api, name: &str) -> Answer {
-    if api.method != "GET" {
-        return Err(wrong_method());
-    }
-    let script = find(api, name)?;
-    let consumers: Vec<Value> = api
-        .seen
-        .stores
-        .consumed_by(&script.tag)
-        .map(|(queue, consumer)| {
-            json!({
-                "consumer_id": consumer.id,
-                "type": "worker",
-                "script": name,
-                "queue_id": queue.id,
-                "queue_name": queue.name,
-                "dead_letter_queue": consumer.dead_letter_queue,
-                "settings": consumer.delivery,
-                "created_on": consumer.created_on,
-            })
-        })
-        .collect();
-    let count = consumers.len();
-    let info = json!({
-        "page": 1, "per_page": 100, "count": count, "total_count": count, "total_pages": 1,
-    });
-    Ok(page(consumers.into(), Some(info)))
 }

@@ -19,11 +19,13 @@ pub(super) async fn of_account(api: &Api) -> Answer {
         },
         "PUT" => {
             let body = api.json()?;
-            let name = body
-                .get("subdomain")
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned();
+            let name = body.get("subdomain").and_then(Value::as_str);
+            let name = name.unwrap_or_default().to_owned();
+            if !is_subdomain(&name) {
+                return Err(ApiFailure::invalid(format!(
+                    "The subdomain {name:?} is not valid."
+                )));
+            }
             api.cloud
                 .change(|account| {
                     if account.subdomain.is_some() {
@@ -52,6 +54,15 @@ pub(super) async fn of_account(api: &Api) -> Answer {
     }
 }
 
+/// Cloudflare's rule for a name on workers.dev.
+fn is_subdomain(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(plain)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
 pub(super) async fn of_script(api: &Api, name: &str) -> Answer {
     let shown = |subdomain: ScriptSubdomain| {
         ok(json!({"enabled": subdomain.enabled, "previews_enabled": subdomain.previews_enabled}))
@@ -67,10 +78,16 @@ pub(super) async fn of_script(api: &Api, name: &str) -> Answer {
         }
         "POST" => {
             let body = api.json()?;
-            let flag = |field: &str| body.get(field).and_then(Value::as_bool);
-            let enabled = flag("enabled")
+            let flag = |field: &str| match body.get(field) {
+                None | Some(Value::Null) => Ok(None),
+                Some(value) => value
+                    .as_bool()
+                    .map(Some)
+                    .ok_or_else(|| ApiFailure::invalid(format!("`{field}` must be a boolean"))),
+            };
+            let enabled = flag("enabled")?
                 .ok_or_else(|| ApiFailure::invalid("`enabled` must be a boolean"))?;
-            (enabled, flag("previews_enabled"))
+            (enabled, flag("previews_enabled")?)
         }
         "DELETE" => (false, Some(false)),
         _ => return Err(wrong_method()),

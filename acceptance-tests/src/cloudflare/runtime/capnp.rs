@@ -7,10 +7,15 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use super::engines;
-use super::served::{KeyMaterial, ModuleFile, ServedBinding, ServedStores, ServedWorker, Syntax};
+use super::served::{
+    KeyMaterial, ModuleFile, ServedAssets, ServedBinding, ServedStores, ServedWorker, Syntax,
+};
 
 /// The service that stores objects. The space keeps it apart from every Worker's service.
 pub(super) const DISK: &str = "object storage";
+
+/// The service, and its socket, that runs `scheduled` handlers. The space keeps it apart from every Worker's.
+pub(super) const TRIGGERS: &str = "cron triggers";
 
 /// A configuration being written into a folder.
 pub(super) struct Config<'a> {
@@ -61,14 +66,84 @@ impl<'a> Config<'a> {
             }
             let mut bindings = Vec::new();
             for binding in &worker.bindings {
-                bindings.extend(self.binding(binding, &owners)?);
+                bindings.extend(self.binding(worker, binding, &owners)?);
             }
             write!(extra, ", bindings = {}", list(bindings))
                 .expect("writing to a String cannot fail");
             let service = service_name(&worker.name);
-            self.worker(&service, worker.into(), &extra)?;
-            self.socket(&worker.name, &service);
+            if !worker.modules.is_empty() {
+                self.worker(&service, worker.into(), &extra)?;
+            }
+            if let Some(assets) = &worker.assets {
+                self.assets_of(worker, assets)?;
+            }
+            self.socket(&worker.name, &front_name(worker));
         }
+        self.triggers(workers)
+    }
+
+    /// Adds the files of a Worker, and in front of them what decides between them and its code.
+    fn assets_of(&mut self, worker: &ServedWorker, assets: &ServedAssets) -> io::Result<()> {
+        let code = if worker.modules.is_empty() {
+            dated(&worker.compatibility_date, &worker.compatibility_flags)
+        } else {
+            format!("userWorker = {}", quoted(&service_name(&worker.name)))
+        };
+        self.assets(&assets_name(&worker.name), assets, &code)
+    }
+
+    /// Adds a service of files; `code` says what stands behind them.
+    pub(super) fn assets(
+        &mut self,
+        service: &str,
+        assets: &ServedAssets,
+        code: &str,
+    ) -> io::Result<()> {
+        let folder = assets.folder.to_str().ok_or_else(|| {
+            io::Error::other(format!(
+                "the path {} is not valid UTF-8",
+                assets.folder.display()
+            ))
+        })?;
+        let config = self.embed(assets.config.as_bytes())?;
+        self.services.push(format!(
+            "(name = {}, assets = (path = {}, config = {config}, {code}))",
+            quoted(service),
+            quoted(folder)
+        ));
+        Ok(())
+    }
+
+    /// Adds the service that runs `scheduled` handlers, if there are any.
+    fn triggers(&mut self, workers: &[ServedWorker]) -> io::Result<()> {
+        let targets: Vec<String> = workers
+            .iter()
+            .filter(|worker| worker.handles_cron)
+            .map(|worker| {
+                format!(
+                    "(name = {}, service = {})",
+                    quoted(&worker.name),
+                    quoted(&service_name(&worker.name))
+                )
+            })
+            .collect();
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let modules = [ModuleFile {
+            name: "triggers.js".into(),
+            content_type: "application/javascript+module".into(),
+            body: include_bytes!("triggers.js").as_slice().into(),
+        }];
+        let code = Code {
+            main: "triggers.js",
+            syntax: Syntax::Modules,
+            modules: &modules,
+            compatibility_date: "2026-01-01",
+            compatibility_flags: &["service_binding_extra_handlers".to_owned()],
+        };
+        self.worker(TRIGGERS, code, &format!(", bindings = {}", list(targets)))?;
+        self.socket(TRIGGERS, TRIGGERS);
         Ok(())
     }
 
@@ -83,10 +158,9 @@ impl<'a> Config<'a> {
             }
         };
         self.services.push(format!(
-            "(name = {}, worker = ({source}, compatibilityDate = {}, compatibilityFlags = {}{extra}))",
+            "(name = {}, worker = ({source}, {}{extra}))",
             quoted(service),
-            quoted(code.compatibility_date),
-            list(code.compatibility_flags.iter().map(|flag| quoted(flag))),
+            dated(code.compatibility_date, code.compatibility_flags),
         ));
         Ok(())
     }
@@ -113,10 +187,11 @@ impl<'a> Config<'a> {
     /// A list of bindings that need nothing else of the configuration; others are left out.
     pub(super) fn values(&mut self, bindings: &[ServedBinding]) -> io::Result<String> {
         let nothing = ServedStores::default();
+        let nobody = ServedWorker::default();
         let owners = Owners::of(&[], &nothing);
         let mut found = Vec::new();
         for binding in bindings {
-            found.extend(self.binding(binding, &owners)?);
+            found.extend(self.binding(&nobody, binding, &owners)?);
         }
         Ok(list(found))
     }
@@ -164,6 +239,7 @@ impl<'a> Config<'a> {
     /// One entry of `env`, or nothing if what it points to is not there any more.
     fn binding(
         &mut self,
+        worker: &ServedWorker,
         binding: &ServedBinding,
         owners: &Owners<'_>,
     ) -> io::Result<Option<String>> {
@@ -176,6 +252,13 @@ impl<'a> Config<'a> {
                 let file = self.embed(value.as_bytes())?;
                 Some(format!("(name = {}, json = {file})", quoted(name)))
             }
+            ServedBinding::Assets { name } => worker.assets.is_some().then(|| {
+                format!(
+                    "(name = {}, service = (name = {}, entrypoint = \"AssetWorker\"))",
+                    quoted(name),
+                    quoted(&assets_name(&worker.name))
+                )
+            }),
             ServedBinding::Data { name, value } => {
                 let file = self.embed(value)?;
                 Some(format!("(name = {}, data = {file})", quoted(name)))
@@ -221,17 +304,9 @@ impl<'a> Config<'a> {
                 name,
                 worker,
                 entrypoint,
-            } => owners.workers.contains(&worker.as_str()).then(|| {
-                let entrypoint = entrypoint
-                    .as_ref()
-                    .map(|entrypoint| format!(", entrypoint = {}", quoted(entrypoint)))
-                    .unwrap_or_default();
-                format!(
-                    "(name = {}, service = (name = {}{entrypoint}))",
-                    quoted(name),
-                    quoted(&service_name(worker))
-                )
-            }),
+            } => owners
+                .designator(worker, entrypoint.as_deref())
+                .map(|service| format!("(name = {}, service = {service})", quoted(name))),
             ServedBinding::Store { name, store } => owners
                 .stores
                 .kept
@@ -271,7 +346,7 @@ impl<'a> From<&'a ServedWorker> for Code<'a> {
 
 /// Who implements what, for bindings that point to it.
 struct Owners<'a> {
-    workers: Vec<&'a str>,
+    workers: HashMap<&'a str, &'a ServedWorker>,
     namespaces: HashMap<&'a str, (&'a str, &'a str)>,
     stores: &'a ServedStores,
 }
@@ -280,7 +355,10 @@ impl<'a> Owners<'a> {
     fn of(workers: &'a [ServedWorker], stores: &'a ServedStores) -> Self {
         Self {
             stores,
-            workers: workers.iter().map(|worker| worker.name.as_str()).collect(),
+            workers: workers
+                .iter()
+                .map(|worker| (worker.name.as_str(), worker))
+                .collect(),
             namespaces: workers
                 .iter()
                 .flat_map(|worker| worker.namespaces.iter().map(move |owned| (worker, owned)))
@@ -295,9 +373,47 @@ impl<'a> Owners<'a> {
     }
 }
 
+impl Owners<'_> {
+    /// What another Worker reaches: files come before code, but a named entrypoint is code alone.
+    fn designator(&self, worker: &str, entrypoint: Option<&str>) -> Option<String> {
+        let worker = self.workers.get(worker)?;
+        match entrypoint {
+            None => Some(format!("(name = {})", quoted(&front_name(worker)))),
+            Some(_) if worker.modules.is_empty() => None,
+            Some(entrypoint) => Some(format!(
+                "(name = {}, entrypoint = {})",
+                quoted(&service_name(&worker.name)),
+                quoted(entrypoint)
+            )),
+        }
+    }
+}
+
 /// A Worker may be called `internet`, which is a service of workerd's own; the prefix keeps them apart.
 pub(super) fn service_name(worker: &str) -> String {
     format!("worker {worker}")
+}
+
+/// The service of a Worker's files.
+fn assets_name(worker: &str) -> String {
+    format!("assets {worker}")
+}
+
+/// The service that gets a Worker's requests.
+fn front_name(worker: &ServedWorker) -> String {
+    match worker.assets {
+        Some(_) => assets_name(&worker.name),
+        None => service_name(&worker.name),
+    }
+}
+
+/// The date and the flags that choose the runtime's behaviour.
+pub(super) fn dated(date: &str, flags: &[String]) -> String {
+    format!(
+        "compatibilityDate = {}, compatibilityFlags = {}",
+        quoted(date),
+        list(flags.iter().map(|flag| quoted(flag)))
+    )
 }
 
 /// The kind of module an upload part's content type asks for; source maps are not modules.

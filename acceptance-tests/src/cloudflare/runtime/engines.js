@@ -16,11 +16,17 @@ export const KV = {
 
 const PROPS = { KV: "namespace", D1: "database", R2: "bucket", Queue: "queue" };
 
-// The API's way in: `/<entrypoint>/<key>/…` is what the binding to that store would ask at `/…`.
+// The API's way in: `/<entrypoint>/<key>/…` is what the binding to that store would ask at `/…`. And `/wake/<queue>/<n>`
+// lets a shard see that its queue has a consumer now, which it would notice only with its next message.
 export default {
-  fetch(request, env, ctx) {
+  async fetch(request, env, ctx) {
     const origin = new URL(request.url).origin;
     const [, entrypoint, key] = request.url.slice(origin.length).split("/", 3);
+    if (entrypoint === "wake") {
+      const queue = decodeURIComponent(key);
+      await env.SHARD.getByName(`${queue}#${request.url.split("/").at(-1)}`).call(queue, "/metrics");
+      return new Response();
+    }
     const rest = request.url.slice(`${origin}/${entrypoint}/${key}`.length);
     const engine = ctx.exports[entrypoint]({ props: { [PROPS[entrypoint]]: decodeURIComponent(key) } });
     return engine.fetch(new Request(`http://store${rest}`, request));

@@ -193,17 +193,31 @@ pub(super) async fn ask(
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
+/// Lets queues that hold messages see who consumes them now.
+pub(super) async fn wake(disk: &Path, stores: &ServedStores, port: u16) -> io::Result<()> {
+    let folder = disk.join(StoreKind::Queue.folder());
+    let client = gate::client();
+    for consumer in &stores.consumers {
+        let queue = utf8_percent_encode(&consumer.queue, NON_ALPHANUMERIC);
+        for (shard, id) in shards(&consumer.queue) {
+            if folder.join(format!("{id}.sqlite")).exists() {
+                let uri = format!("http://127.0.0.1:{port}/wake/{queue}/{shard}");
+                let uri = uri.parse().map_err(io::Error::other)?;
+                client.get(uri).await.map_err(io::Error::other)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Removes all data of a store. The process must not be running.
 pub(super) fn remove(disk: &Path, store: &Store) -> io::Result<()> {
     let folder = store.kind.folder();
-    let names = match store.kind {
-        StoreKind::Queue => (0..SHARDS)
-            .map(|shard| format!("{}#{shard}", store.key))
-            .collect(),
-        _ => vec![store.key.clone()],
+    let ids = match store.kind {
+        StoreKind::Queue => shards(&store.key).map(|(_, id)| id).collect(),
+        _ => vec![object_id(folder, &store.key)],
     };
-    for name in names {
-        let id = object_id(folder, &name);
+    for id in ids {
         for suffix in ["sqlite", "sqlite-wal", "sqlite-shm"] {
             missing_is_fine(fs::remove_file(
                 disk.join(folder).join(format!("{id}.{suffix}")),
@@ -214,6 +228,14 @@ pub(super) fn remove(disk: &Path, store: &Store) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The shards that a queue can have, with the ids of their objects.
+fn shards(queue: &str) -> impl Iterator<Item = (usize, String)> {
+    (0..SHARDS).map(move |shard| {
+        let id = object_id(StoreKind::Queue.folder(), &format!("{queue}#{shard}"));
+        (shard, id)
+    })
 }
 
 /// Each namespace has a folder in it, named like the id of its object.

@@ -1,6 +1,15 @@
 //! The address users call. Chooses the Worker and passes the request on to its port; while a deploy replaces the
 //! process behind it, requests wait here, so none is refused or cut off. A gate that is held tells when somebody waits.
 //! Knows nothing about processes.
+//!
+//! A Worker is called, in this order,
+//! - by any URL with the header `x-local-worker: <script>`,
+//! - by path, at `/__worker/<script>/<path>`; the Worker sees `/<path>`,
+//! - by host, at `<script>.localhost`,
+//! - by a route or a custom domain of the account, or on workers.dev where that is enabled: for a name that does not
+//!   resolve to here, send the request with its `Host` header, as `curl --connect-to` does.
+//!
+//! The Worker sees the host that the client has used.
 
 use std::collections::HashMap;
 use std::io;
@@ -24,9 +33,15 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::cloudflare::addresses::Addresses;
 
 /// Chooses the Worker by name, for clients that cannot resolve `<script>.localhost`.
 const WORKER_HEADER: HeaderName = HeaderName::from_static("x-local-worker");
+
+/// Chooses the Worker by path.
+const WORKER_PATH: &str = "/__worker/";
 
 /// How long requests in progress may hold up a deploy.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -35,8 +50,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(super) struct Gate {
     pub(super) address: SocketAddr,
     backend: watch::Sender<Option<Backend>>,
-    /// What is behind a gate that is held, and may be again.
-    held: Mutex<Option<Backend>>,
+    addresses: watch::Sender<Addresses>,
+    held: Mutex<Held>,
     /// Told when somebody waits.
     demand: Arc<Notify>,
     server: JoinHandle<()>,
@@ -53,9 +68,19 @@ struct Backend {
     replaced: CancellationToken,
 }
 
+/// A gate that makes requests wait.
+#[derive(Default)]
+struct Held {
+    /// What is behind it, and may be again.
+    backend: Option<Backend>,
+    /// Whether it was held since its opening was last prepared.
+    again: bool,
+}
+
 #[derive(Clone)]
 struct Forwarder {
     backend: watch::Receiver<Option<Backend>>,
+    addresses: watch::Receiver<Addresses>,
     demand: Arc<Notify>,
     client: Client<HttpConnector, Body>,
 }
@@ -66,9 +91,11 @@ impl Gate {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (backend, receiver) = watch::channel(Some(Backend::default()));
+        let (addresses, table) = watch::channel(Addresses::default());
         let demand = Arc::new(Notify::new());
         let forwarder = Forwarder {
             backend: receiver,
+            addresses: table,
             demand: Arc::clone(&demand),
             client: client(),
         };
@@ -85,6 +112,7 @@ impl Gate {
         Ok(Self {
             address,
             backend,
+            addresses,
             held: Mutex::default(),
             demand,
             server,
@@ -93,9 +121,24 @@ impl Gate {
 
     /// Makes new requests wait, and leaves those in progress alone.
     pub(super) fn hold(&self) {
+        self.held().again = true;
+        self.shut();
+    }
+
+    /// Forgets that the gate was held: what is led to from now on is what was asked for.
+    pub(super) fn renew(&self) {
+        self.held().again = false;
+    }
+
+    /// Whether requests wait.
+    pub(super) fn is_shut(&self) -> bool {
+        self.backend.borrow().is_none()
+    }
+
+    fn shut(&self) {
         if let Some(backend) = self.backend.send_replace(None) {
             let busy = !backend.in_progress.is_empty() || !backend.sockets.is_empty();
-            *self.held() = Some(backend);
+            self.held().backend = Some(backend);
             if busy {
                 self.demand.notify_one();
             }
@@ -104,7 +147,19 @@ impl Gate {
 
     /// Lets requests through to what was there before the gate was held.
     pub(super) fn resume(&self) {
-        if let Some(backend) = self.held().take() {
+        let backend = self.held().backend.take();
+        if let Some(backend) = backend {
+            self.lead_on(backend);
+        }
+    }
+
+    /// Lets requests through, unless the gate was held again in the meantime; then they have to wait for more.
+    fn lead_on(&self, backend: Backend) {
+        let mut held = self.held();
+        if held.again {
+            held.backend = Some(backend);
+            self.demand.notify_one();
+        } else {
             self.backend.send_replace(Some(backend));
         }
     }
@@ -131,8 +186,8 @@ impl Gate {
 
     /// Makes new requests wait and returns when those in progress are done, or have had their time.
     pub(super) async fn close(&self) {
-        self.hold();
-        let held = self.held().take();
+        self.shut();
+        let held = self.held().backend.take();
         if let Some(backend) = held {
             backend.in_progress.close();
             if tokio::time::timeout(PATIENCE, backend.in_progress.wait())
@@ -147,23 +202,76 @@ impl Gate {
 
     /// Lets requests through, those that waited included.
     pub(super) fn lead_to(&self, ports: HashMap<String, u16>) {
-        self.backend.send_replace(Some(Backend {
+        self.lead_on(Backend {
             ports: Arc::new(ports),
             ..Backend::default()
-        }));
+        });
+    }
+
+    /// Lets requests through to these ports, but not before the gate is opened for another reason.
+    pub(super) fn lead_later(&self, ports: HashMap<String, u16>) {
+        self.held().backend = Some(Backend {
+            ports: Arc::new(ports),
+            ..Backend::default()
+        });
     }
 
     /// Answers all requests with a reason why there is no other answer.
     pub(super) fn lead_nowhere(&self, reason: &str) {
-        self.backend.send_replace(Some(Backend {
+        self.lead_on(Backend {
             broken: Some(reason.into()),
             ..Backend::default()
-        }));
+        });
     }
 
-    fn held(&self) -> MutexGuard<'_, Option<Backend>> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().expect("no holder panics")
     }
+
+    /// Leads hosts and paths to Workers from now on.
+    pub(super) fn lead(&self, addresses: Addresses) {
+        self.addresses.send_replace(addresses);
+    }
+
+    /// Sends a request to one of the process's ports, as soon as there is one.
+    pub(super) async fn post(&self, port: &str, body: String) -> io::Result<Bytes> {
+        let (backend, _in_progress) = enter(&mut self.backend.subscribe(), &self.demand)
+            .await
+            .ok_or_else(|| io::Error::other("the runtime has stopped"))?;
+        if let Some(reason) = &backend.broken {
+            return Err(io::Error::other(reason.to_string()));
+        }
+        let number = backend.ports.get(port).copied();
+        let number =
+            number.ok_or_else(|| io::Error::other(format!("nothing listens at {port:?}")))?;
+        let request = Request::post(format!("http://127.0.0.1:{number}/"))
+            .body(Body::from(body))
+            .map_err(io::Error::other)?;
+        let response = client().request(request).await.map_err(io::Error::other)?;
+        let status = response.status();
+        let answer = axum::body::to_bytes(Body::new(response.into_body()), usize::MAX)
+            .await
+            .map_err(io::Error::other)?;
+        if !status.is_success() {
+            let text = String::from_utf8_lossy(&answer);
+            return Err(io::Error::other(format!("the answer is {status}: {text}")));
+        }
+        Ok(answer)
+    }
+}
+
+/// Waits until requests are let through, and is one of them as long as the token lives.
+async fn enter(
+    backend: &mut watch::Receiver<Option<Backend>>,
+    demand: &Notify,
+) -> Option<(Backend, TaskTrackerToken)> {
+    if backend.borrow().is_none() {
+        demand.notify_one();
+    }
+    // The token is taken while the channel is borrowed: `close` either makes us wait or waits for us.
+    let backend = backend.wait_for(Option::is_some).await.ok()?;
+    let backend = backend.as_ref()?;
+    Some((backend.clone(), backend.in_progress.token()))
 }
 
 impl Drop for Gate {
@@ -190,22 +298,17 @@ pub(super) fn client() -> Client<HttpConnector, Body> {
 }
 
 async fn forward(State(mut forwarder): State<Forwarder>, mut request: Request) -> Response {
-    let Some(script) = script(&request) else {
+    let Some((backend, in_progress)) = enter(&mut forwarder.backend, &forwarder.demand).await
+    else {
+        return explain(StatusCode::SERVICE_UNAVAILABLE, "Local Cloudflare stopped.");
+    };
+    let target = target(&request, &forwarder.addresses.borrow());
+    let Some(Target { script, path }) = target else {
         return explain(
             StatusCode::NOT_FOUND,
-            "Name a Worker: call http://<script>.localhost:<port>/, or send the header `x-local-worker: <script>`.",
+            "There is nothing here yet. Name a Worker: call http://<script>.localhost:<port>/ or \
+             http://127.0.0.1:<port>/__worker/<script>/, or send the header `x-local-worker: <script>`.",
         );
-    };
-    if forwarder.backend.borrow().is_none() {
-        forwarder.demand.notify_one();
-    }
-    let (backend, in_progress) = match forwarder.backend.wait_for(Option::is_some).await {
-        // The token is taken while the channel is borrowed: `close` either makes us wait or waits for us.
-        Ok(backend) => match backend.as_ref() {
-            Some(backend) => (backend.clone(), backend.in_progress.token()),
-            None => return explain(StatusCode::SERVICE_UNAVAILABLE, "Local Cloudflare stopped."),
-        },
-        Err(_) => return explain(StatusCode::SERVICE_UNAVAILABLE, "Local Cloudflare stopped."),
     };
     if let Some(reason) = &backend.broken {
         return explain(StatusCode::INTERNAL_SERVER_ERROR, reason);
@@ -217,10 +320,6 @@ async fn forward(State(mut forwarder): State<Forwarder>, mut request: Request) -
         );
     };
 
-    let path = request
-        .uri()
-        .path_and_query()
-        .map_or("/", |path| path.as_str());
     let Ok(uri) = format!("http://127.0.0.1:{port}{path}").parse() else {
         return explain(
             StatusCode::BAD_REQUEST,
@@ -272,14 +371,51 @@ async fn forward(State(mut forwarder): State<Forwarder>, mut request: Request) -
         .into_response()
 }
 
-/// The script a request is for: the header names it, or the host is `<script>.<anything>`.
-fn script(request: &Request) -> Option<String> {
+/// Where a request goes.
+struct Target {
+    script: String,
+    /// The path and the query that the Worker sees.
+    path: String,
+}
+
+/// Finds the Worker; nothing if the request names none and nothing is at its URL.
+fn target(request: &Request, addresses: &Addresses) -> Option<Target> {
     let text = |name| request.headers().get(name)?.to_str().ok();
+    let path = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |path| path.as_str());
+    // What is not a Worker has a space in its name.
+    let named = |script: &str| (!script.contains(' ')).then(|| script.to_owned());
+    let at = |path: &str, script: Option<String>| {
+        script.map(|script| Target {
+            script,
+            path: path.to_owned(),
+        })
+    };
     if let Some(script) = text(WORKER_HEADER) {
-        return Some(script.into());
+        return at(path, named(script));
+    }
+    if let Some(rest) = path.strip_prefix(WORKER_PATH) {
+        let (script, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let path = match path.strip_prefix('/') {
+            Some(_) => path.to_owned(),
+            None => format!("/{path}"),
+        };
+        return at(&path, named(script));
     }
     let host = request.uri().host().or_else(|| text(header::HOST))?;
-    host.split_once('.').map(|(script, _)| script.into())
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+    let host = host.to_ascii_lowercase();
+    match host.strip_suffix(".localhost") {
+        Some(script) => at(path, named(script)),
+        None => at(
+            path,
+            addresses
+                .find(&host, request.uri().path())
+                .map(str::to_owned),
+        ),
+    }
 }
 
 async fn tunnel(client_side: OnUpgrade, server_side: OnUpgrade) {

@@ -18,25 +18,34 @@ mod probe;
 mod process;
 mod served;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fs, io};
 
 use axum::body::Bytes;
 use axum::http::{Request, Response};
+use serde::Deserialize;
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::RwLock;
+use tokio::time::Instant;
 
-use capnp::{Code, Config};
+use super::addresses::Addresses;
+
+use capnp::{Code, Config, TRIGGERS};
 use gate::Gate;
 use process::{Process, StartFailure};
 pub use served::{
     Delivery, Export, ExportKind, KeyMaterial, ModuleFile, ProbeFailure, ProbeFailureKind, Probed,
-    ServedBinding, ServedConsumer, ServedNamespace, ServedStores, ServedWorker, Store, StoreKind,
-    Syntax,
+    ServedAssets, ServedBinding, ServedConsumer, ServedNamespace, ServedStores, ServedWorker,
+    Store, StoreKind, Syntax,
 };
+
+/// How long a process has to live to be started again at once when it dies.
+const LIFETIME: Duration = Duration::from_secs(1);
 
 /// Where the runtime is and where it keeps data.
 #[derive(Clone, Debug)]
@@ -70,6 +79,12 @@ struct Configuration {
     path: PathBuf,
     sockets: usize,
     _folder: TempDir,
+}
+
+/// How a `scheduled` handler has ended.
+#[derive(Deserialize)]
+struct Outcome {
+    outcome: String,
 }
 
 /// Why the runtime could not do what it was asked.
@@ -187,9 +202,51 @@ impl Runtime {
             .map_err(|error| failed("finish a deploy")(io::Error::other(error)))?
     }
 
-    /// Makes requests wait until the next deploy or [`Runtime::resume`]. What is served goes on running meanwhile.
+    /// Has a throw-away process read how assets are to be served.
+    pub async fn check_assets(
+        &self,
+        config: &str,
+        compat_date: &str,
+        flags: &[String],
+    ) -> Result<(), ProbeFailure> {
+        probe::check_assets(&self.inner.workerd, config, compat_date, flags).await
+    }
+
+    /// Where Workers can be called from now on, besides by name.
+    pub fn lead(&self, addresses: Addresses) {
+        self.inner.gate.lead(addresses);
+    }
+
+    /// Runs the `scheduled` handler of a served Worker; how it has ended, in workerd's word.
+    pub async fn trigger(
+        &self,
+        script: &str,
+        cron: &str,
+        time: u64,
+    ) -> Result<String, RuntimeError> {
+        let body = json!({"script": script, "cron": cron, "time": time}).to_string();
+        let answer = self.inner.gate.post(TRIGGERS, body).await;
+        answer
+            .and_then(|answer| Ok(serde_json::from_slice::<Outcome>(&answer)?))
+            .map(|done| done.outcome)
+            .map_err(failed("trigger a scheduled handler"))
+    }
+
+    /// The id of the process, if one runs.
+    pub async fn process(&self) -> Option<u32> {
+        let served = self.inner.served.read().await;
+        served.as_ref().and_then(|served| served.process.id())
+    }
+
+    /// Makes requests wait until a deploy or [`Runtime::resume`] that comes after [`Runtime::renew`]. What is served goes
+    /// on running meanwhile.
     pub fn hold(&self) {
         self.inner.gate.hold();
+    }
+
+    /// Says that what comes next to be served is all that was asked for so far.
+    pub fn renew(&self) {
+        self.inner.gate.renew();
     }
 
     /// Lets requests through again to what is served.
@@ -241,7 +298,7 @@ impl Runtime {
 
 impl Inner {
     async fn deploy(
-        &self,
+        self: &Arc<Self>,
         workers: &[ServedWorker],
         stores: &ServedStores,
         dropped: &[String],
@@ -263,22 +320,85 @@ impl Inner {
             }
             None => None,
         };
-        let result = self.replace(&mut served, next, previous).await;
+        let mut result = self.replace(&mut served, next, previous).await;
         if result.is_ok() {
-            for key in dropped {
-                remove(&self.disk.join(key)).map_err(failed("remove a namespace's data"))?;
-            }
-            for store in &stores.dropped {
-                engines::remove(&self.disk, store).map_err(failed("remove a store's data"))?;
-            }
+            result = self
+                .remove_dropped(dropped, &stores.dropped)
+                .map_err(failed("remove data that nobody has any more"));
         }
-        let mut ports = served
+        self.gate.lead_to(self.watch(served.as_ref()));
+        let door = served
             .as_ref()
-            .map(|now| now.process.ports.clone())
-            .unwrap_or_default();
-        ports.remove(engines::DOOR);
-        self.gate.lead_to(ports);
+            .and_then(|now| now.process.ports.get(engines::DOOR));
+        if let Some(port) = door
+            && let Err(error) = engines::wake(&self.disk, stores, *port).await
+        {
+            log::warn!("queues deliver what they hold with their next message only: {error}");
+        }
         result
+    }
+
+    /// Removes what belongs to deleted namespaces and stores.
+    fn remove_dropped(&self, namespaces: &[String], stores: &[Store]) -> io::Result<()> {
+        namespaces
+            .iter()
+            .try_for_each(|key| remove(&self.disk.join(key)))?;
+        stores
+            .iter()
+            .try_for_each(|store| engines::remove(&self.disk, store))
+    }
+
+    /// The ports of a process that requests may go to. Sees to it that there is another process when this one dies.
+    fn watch(self: &Arc<Self>, served: Option<&Served>) -> HashMap<String, u16> {
+        let Some(served) = served else {
+            return HashMap::new();
+        };
+        let (gone, started) = (served.process.gone.clone(), Instant::now());
+        let inner = Arc::downgrade(self);
+        tokio::spawn(async move {
+            gone.cancelled().await;
+            if let Some(inner) = inner.upgrade() {
+                inner.revive(started).await;
+            }
+        });
+        let mut ports = served.process.ports.clone();
+        ports.remove(engines::DOOR);
+        ports
+    }
+
+    /// Starts the process again if it has died; a deploy or the end of everything may have been the reason.
+    fn revive(
+        self: Arc<Self>,
+        started: Instant,
+    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            let mut served = self.served.write().await;
+            let Some(dead) = served.take_if(|served| served.process.gone.is_cancelled()) else {
+                return;
+            };
+            log::warn!("workerd has died; it is started again");
+            // What was held back before is not what may be served now.
+            let held = self.gate.is_shut();
+            self.gate.close().await;
+            // One that dies again and again must not keep the machine busy.
+            tokio::time::sleep_until(started + LIFETIME).await;
+            let configuration = dead.configuration;
+            match self.run(&configuration).await {
+                Ok(process) => {
+                    *served = Some(Served {
+                        configuration,
+                        process,
+                    });
+                }
+                Err(error) => log::error!("workerd cannot be started again: {error}"),
+            }
+            let ports = self.watch(served.as_ref());
+            if held {
+                self.gate.lead_later(ports);
+            } else {
+                self.gate.lead_to(ports);
+            }
+        })
     }
 
     /// Starts the next process, or the previous one again if the next one does not start.

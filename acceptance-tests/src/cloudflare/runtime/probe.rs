@@ -12,10 +12,12 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
+use super::capnp::dated;
 use super::capnp::{Code, Config};
 use super::process::{Process, StartFailure};
 use super::served::{
-    Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed, ServedBinding,
+    Export, ExportKind, ModuleFile, ProbeFailure, ProbeFailureKind, Probed, ServedAssets,
+    ServedBinding,
 };
 
 /// Far more than a start takes on a busy machine, and short enough to wait for when the code never finishes.
@@ -164,20 +166,47 @@ async fn ask(
     config.socket(SERVICE, SERVICE);
     let (path, sockets) = config.finish().map_err(broken)?;
 
-    let process =
-        Process::start(workerd, &path, sockets)
-            .await
-            .map_err(|failure| match failure {
-                StartFailure::Io(error) => broken(error),
-                StartFailure::Exited(stderr) => ProbeFailure {
-                    text: startup_text(&stderr),
-                    kind: ProbeFailureKind::Startup,
-                },
-            })?;
+    let process = start(workerd, &path, sockets).await?;
     let port = process.ports.get(SERVICE).copied().unwrap_or_default();
     let answer = super::gate::get(port).await.map_err(broken)?;
     // Dropping the process kills it; nothing in it is worth waiting for.
     serde_json::from_slice(&answer).map_err(|error| broken(error.into()))
+}
+
+/// See [`super::Runtime::check_assets`].
+pub(super) async fn check_assets(
+    workerd: &Path,
+    config: &str,
+    date: &str,
+    flags: &[String],
+) -> Result<(), ProbeFailure> {
+    let folder = tempfile::tempdir().map_err(broken)?;
+    let assets = ServedAssets {
+        folder: folder.path().to_owned(),
+        config: config.to_owned(),
+    };
+    let mut config = Config::new(folder.path());
+    config
+        .assets(SERVICE, &assets, &dated(date, flags))
+        .map_err(broken)?;
+    config.socket(SERVICE, SERVICE);
+    let (path, sockets) = config.finish().map_err(broken)?;
+    match timeout(TIME_LIMIT, start(workerd, &path, sockets)).await {
+        Ok(started) => started.map(drop),
+        Err(elapsed) => Err(broken(elapsed.into())),
+    }
+}
+
+async fn start(workerd: &Path, config: &Path, sockets: usize) -> Result<Process, ProbeFailure> {
+    Process::start(workerd, config, sockets)
+        .await
+        .map_err(|failure| match failure {
+            StartFailure::Io(error) => broken(error),
+            StartFailure::Exited(stderr) => ProbeFailure {
+                text: startup_text(&stderr),
+                kind: ProbeFailureKind::Startup,
+            },
+        })
 }
 
 fn judge(described: BTreeMap<String, Described>) -> Result<Probed, ProbeFailure> {
@@ -246,7 +275,8 @@ fn startup_text(stderr: &str) -> String {
             lines.push(line);
         }
     }
-    lines.join("\n")
+    let config = format!("Assets service {SERVICE:?}'s config");
+    lines.join("\n").replace(&config, "assets.config")
 }
 
 fn broken(error: io::Error) -> ProbeFailure {

@@ -15,6 +15,7 @@ use tokio::net::unix::pipe;
 use tokio::process::Child;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 /// How long the process may take to finish what it is doing after it was told to end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
@@ -27,6 +28,8 @@ pub(super) struct Process {
     child: Child,
     /// Socket name to port.
     pub(super) ports: HashMap<String, u16>,
+    /// Cancelled when the process has ended, for whatever reason.
+    pub(super) gone: CancellationToken,
 }
 
 /// Why a process did not become ready.
@@ -52,8 +55,11 @@ impl Process {
         sockets: usize,
     ) -> Result<Self, StartFailure> {
         let (mut child, control) = spawn(workerd, config).map_err(StartFailure::Io)?;
-        let errors = collect("stderr", child.stderr.take().expect("stderr is piped"));
-        collect("stdout", child.stdout.take().expect("stdout is piped"));
+        let gone = CancellationToken::new();
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let errors = collect("stderr", stderr, gone.clone());
+        let stdout = child.stdout.take().expect("stdout is piped");
+        collect("stdout", stdout, CancellationToken::new());
 
         let mut ports = HashMap::new();
         let mut lines = BufReader::new(control).lines();
@@ -69,7 +75,12 @@ impl Process {
                 ports.insert(event.socket, event.port);
             }
         }
-        Ok(Self { child, ports })
+        Ok(Self { child, ports, gone })
+    }
+
+    /// The process id, if the process has not been waited for.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.id()
     }
 
     /// Lets the process finish what it is doing, then makes sure that it is gone.
@@ -112,13 +123,15 @@ fn spawn(workerd: &Path, config: &Path) -> io::Result<(Child, pipe::Receiver)> {
     Ok((child, pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?))
 }
 
-/// Logs what the process prints and returns the first part of it when the process has ended.
+/// Logs what the process prints; returns the first part of it, and cancels `ended`, when the process has ended.
 fn collect(
     stream: &'static str,
     pipe: impl AsyncRead + Unpin + Send + 'static,
+    ended: CancellationToken,
 ) -> JoinHandle<String> {
     const KEEP: usize = 64 * 1024;
     tokio::spawn(async move {
+        let _ended = ended.drop_guard();
         let mut kept = String::new();
         let mut reader = BufReader::new(pipe);
         let mut line = Vec::new();

@@ -1,6 +1,7 @@
 //! What the runtime is asked to serve and what a probe finds out, as plain values. Nothing here knows how workerd is driven.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -30,7 +31,7 @@ pub enum Syntax {
 }
 
 /// A Worker with everything it needs to answer requests.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ServedWorker {
     /// The script name.
     pub name: String,
@@ -38,7 +39,7 @@ pub struct ServedWorker {
     pub main: String,
     /// How it is written; of a classic script only the main part is code.
     pub syntax: Syntax,
-    /// All modules, the main one included.
+    /// All modules, the main one included; none for a Worker of static assets alone.
     pub modules: Arc<[ModuleFile]>,
     /// The compatibility date, `YYYY-MM-DD`.
     pub compatibility_date: String,
@@ -48,6 +49,19 @@ pub struct ServedWorker {
     pub namespaces: Vec<ServedNamespace>,
     /// What the Worker finds in `env`.
     pub bindings: Vec<ServedBinding>,
+    /// The files it answers with.
+    pub assets: Option<ServedAssets>,
+    /// Whether its default export has a `scheduled` handler.
+    pub handles_cron: bool,
+}
+
+/// Files that are served beside a Worker's code, or instead of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedAssets {
+    /// Where the files are.
+    pub folder: PathBuf,
+    /// How they are served: JSON in the words of workerd's `assets` service.
+    pub config: String,
 }
 
 /// A Durable Object namespace: the class that implements it now and the key its data is stored under.
@@ -109,6 +123,11 @@ pub enum ServedBinding {
         name: String,
         /// The namespace's `unique_key`; a class name would not survive a rename.
         namespace_id: String,
+    },
+    /// The Worker's own static assets.
+    Assets {
+        /// The name in `env`.
+        name: String,
     },
     /// Another Worker.
     Service {

@@ -262,7 +262,7 @@ fn pick_worker(index: &Index, careless: bool) -> &'static str {
     } else {
         &WORKERS[..3]
     };
-    *index.get(all)
+    index.get(all)
 }
 
 fn class(name: &str) -> ClassName {
