@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, Response, StatusCode};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -15,7 +16,9 @@ use super::exports::{Declaration, Lifecycle};
 use super::failure::ApiFailure;
 use super::faults::{Bucket, Fault};
 use super::server::Cloud;
+use super::status::Status;
 use super::stores::UnknownStores;
+use super::switches;
 use super::triggers::Trigger;
 use super::versions::record_edits;
 
@@ -284,7 +287,7 @@ fn set_binding(
     Ok(())
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Latency {
     ms: u64,
 }
@@ -301,8 +304,37 @@ pub(super) async fn answer(
         .unwrap_or_default();
     match switch(cloud, &method, path, &body).await {
         Ok(value) => json_response(StatusCode::OK, &value),
-        Err((status, text)) => json_response(status, &json!({"error": text})),
+        Err((status, text)) => {
+            let advice = "GET /__local lists the switches, with examples.";
+            json_response(status, &json!({"error": text, "advice": advice}))
+        }
     }
+}
+
+/// Reads a body; a member that nothing would read is refused, as it is a mistake.
+pub(super) fn read<T: Serialize + DeserializeOwned>(
+    body: &[u8],
+) -> Result<T, (StatusCode, String)> {
+    let refused = |text: String| (StatusCode::BAD_REQUEST, text);
+    let sent: Value = serde_json::from_slice(body).map_err(|error| refused(error.to_string()))?;
+    let found: T =
+        serde_json::from_value(sent.clone()).map_err(|error| refused(error.to_string()))?;
+    match serde_json::to_value(&found)
+        .ok()
+        .and_then(|read| unread(&sent, &read))
+    {
+        Some(member) => Err(refused(format!("nothing reads the member `{member}`"))),
+        None => Ok(found),
+    }
+}
+
+/// A member of what was sent that is not in what was read.
+fn unread(sent: &Value, read: &Value) -> Option<String> {
+    let (sent, read) = (sent.as_object()?, read.as_object()?);
+    sent.iter().find_map(|(name, value)| match read.get(name) {
+        None => Some(name.clone()),
+        Some(read) => unread(value, read),
+    })
 }
 
 async fn switch(
@@ -311,20 +343,36 @@ async fn switch(
     path: &str,
     body: &[u8],
 ) -> Result<Value, (StatusCode, String)> {
-    fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, (StatusCode, String)> {
-        serde_json::from_slice(body).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
-    }
     match (method.as_str(), path) {
+        ("GET", "") => return Ok(switches::listing()),
+        ("GET", "/status") => return Ok(json!(Status::of(cloud).await)),
         ("GET", "/calls") => return Ok(json!(cloud.calls.all())),
         ("DELETE", "/calls") => cloud.calls.clear(),
-        ("POST", "/faults") => cloud.faults.add(read::<Fault>(body)?, cloud.account()),
+        ("GET", "/faults") => {
+            return Ok(json!({"faults": cloud.faults.in_force(), "met": cloud.faults.met()}));
+        }
+        ("POST", "/faults") => {
+            let fault: Fault = read(body)?;
+            fault
+                .check()
+                .map_err(|text| (StatusCode::BAD_REQUEST, text.to_owned()))?;
+            cloud.faults.add(fault, cloud.account());
+        }
+        ("POST", "/faults/release") => cloud.faults.release(),
         ("DELETE", "/faults") => cloud.faults.clear(),
         ("PUT", "/latency") => {
             cloud
                 .faults
                 .set_latency(Duration::from_millis(read::<Latency>(body)?.ms));
         }
-        ("PUT", "/bucket") => cloud.faults.set_bucket(read::<Option<Bucket>>(body)?),
+        ("PUT", "/bucket") => {
+            let bucket: Option<Bucket> = read(body)?;
+            if bucket.is_some_and(|it| !(it.capacity >= 1.0 && it.per_second > 0.0)) {
+                let text = "`capacity` is at least 1, and `per_second` more than 0";
+                return Err((StatusCode::BAD_REQUEST, text.into()));
+            }
+            cloud.faults.set_bucket(bucket);
+        }
         ("POST", "/act") => {
             let action: Action = read(body)?;
             cloud
@@ -355,10 +403,18 @@ async fn switch(
             cloud.calls.clear();
         }
         _ => {
-            return Err((
-                StatusCode::NOT_FOUND,
-                format!("there is no switch {method} {path}"),
-            ));
+            let others = switches::all().into_iter().filter(|it| it.path == path);
+            let others: Vec<&str> = others.map(|it| it.method).collect();
+            return Err(if others.is_empty() {
+                let text = format!("there is no switch /__local{path}");
+                (StatusCode::NOT_FOUND, text)
+            } else {
+                let text = format!(
+                    "/__local{path} is for {}, not {method}",
+                    others.join(" and ")
+                );
+                (StatusCode::METHOD_NOT_ALLOWED, text)
+            });
         }
     }
     Ok(json!({"ok": true}))
@@ -368,6 +424,9 @@ fn json_response(status: StatusCode, value: &Value) -> Response<Body> {
     Response::builder()
         .status(status)
         .header("content-type", "application/json")
+        .header("cache-control", "no-store")
+        .header("x-content-type-options", "nosniff")
+        .header("cross-origin-resource-policy", "same-origin")
         .body(Body::from(value.to_string()))
-        .expect("status and header are valid")
+        .expect("status and headers are valid")
 }

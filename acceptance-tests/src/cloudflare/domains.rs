@@ -65,6 +65,13 @@ impl Account {
         })
     }
 
+    /// The domains of the Worker with an immutable id.
+    pub fn domains_of<'a>(&'a self, tag: &'a str) -> impl Iterator<Item = &'a Domain> {
+        self.domains
+            .iter()
+            .filter(move |domain| domain.worker == tag)
+    }
+
     /// A domain as the API shows it.
     pub fn shown_domain(&self, domain: &Domain) -> Value {
         json!({

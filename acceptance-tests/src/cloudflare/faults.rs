@@ -40,6 +40,11 @@ pub enum Misbehaviour {
         /// Seconds to wait.
         retry_after: u64,
     },
+    /// HTTP 429 whose `retry-after` is a date.
+    RateLimitUntil {
+        /// Seconds to wait.
+        seconds: u64,
+    },
     /// The rate limit's other form: code 971 in HTTP 200.
     Throttled,
     /// A refusal; nothing is done.
@@ -57,8 +62,13 @@ pub enum Misbehaviour {
     CloseBefore,
     /// The call does its work, then the connection is closed without an answer.
     CloseAfterCommit,
-    /// The answer comes late.
+    /// The call waits before it does its work.
     Delay {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// The call does its work, then waits before it answers.
+    DelayAfterCommit {
         /// Milliseconds.
         ms: u64,
     },
@@ -73,6 +83,8 @@ pub enum Misbehaviour {
         /// HTTP status.
         status: u16,
     },
+    /// The page with which the edge asks whether the client is a person; nothing is done.
+    Challenge,
     /// Reads show the account as it was when the fault was added. Only calls that would show anything else count.
     Stale,
     /// HTTP 404 with the text of a Worker whose first version is not visible yet.
@@ -95,6 +107,23 @@ pub struct Bucket {
     pub capacity: f64,
     /// So many more every second.
     pub per_second: f64,
+}
+
+impl Fault {
+    /// What could not happen.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        if self.times == Some(0) {
+            return Err("`times` is at least 1; leave it out for a fault that stays");
+        }
+        match self.kind {
+            Misbehaviour::Error { status, .. } | Misbehaviour::Html { status }
+                if !(200..600).contains(&status) =>
+            {
+                Err("`status` is an HTTP status from 200 to 599")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Misbehaviour {
@@ -190,6 +219,18 @@ impl Faults {
         self.lock().met
     }
 
+    /// The faults that are left, in the order in which they were added.
+    pub fn in_force(&self) -> Vec<Fault> {
+        let state = self.lock();
+        let faults = state.faults.values();
+        faults.map(|(fault, _)| fault.clone()).collect()
+    }
+
+    /// The rate limit of all calls.
+    pub fn bucket(&self) -> Option<Bucket> {
+        self.lock().bucket.map(|(bucket, _, _)| bucket)
+    }
+
     /// Delays every call.
     pub fn set_latency(&self, latency: Duration) {
         self.lock().latency = latency;
@@ -200,7 +241,8 @@ impl Faults {
         self.lock().bucket = bucket.map(|bucket| (bucket, bucket.capacity, Instant::now()));
     }
 
-    pub(super) fn latency(&self) -> Duration {
+    /// The delay of every call.
+    pub fn latency(&self) -> Duration {
         self.lock().latency
     }
 

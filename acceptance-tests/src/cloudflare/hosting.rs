@@ -21,7 +21,7 @@ use super::failure::ApiFailure;
 use super::runtime::{
     ExportKind, KeyMaterial, ModuleFile, ProbeFailure, ProbeFailureKind, Runtime, RuntimeError,
     RuntimeOptions, ServedAssets, ServedBinding, ServedConsumer, ServedNamespace, ServedStores,
-    ServedWorker, Store,
+    ServedWorker, Store, Visits,
 };
 use super::script::{Code, Entry, Exports, Script, Settings, Syntax};
 use super::stores::store_of;
@@ -50,10 +50,14 @@ impl Hosting {
         workerd: PathBuf,
         disk: PathBuf,
         assets: PathBuf,
+        port: u16,
+        visits: Visits,
     ) -> Result<Self, RuntimeError> {
         let runtime = Runtime::start(RuntimeOptions {
             workerd,
             disk: disk.clone(),
+            port,
+            visits,
         })
         .await?;
         Ok(Self {

@@ -1,9 +1,9 @@
 //! Local Cloudflare: an API for one account, with the Workers runtime `workerd` behind it.
 //!
 //! The rules are pure and stand in `account`, `script`, `versions`, `bindings`, `migrations`, `exports`, `stores`,
-//! `queues`, `upload`, `secrets`, `schedules`, `routes`, `domains` and `addresses`; `api` puts HTTP in front of them, `hosting` the
-//! runtime behind them, `assets` keeps uploaded files, `triggers` runs crons, `faults` makes them misbehave on purpose.
-//! Nothing in this folder knows the provider.
+//! `queues`, `upload`, `secrets`, `schedules`, `routes`, `domains` and `addresses`; `api` puts HTTP in front of them,
+//! `hosting` the runtime behind them, `assets` keeps uploaded files, `triggers` runs crons, `faults` makes them misbehave
+//! on purpose, and `page` shows people what there is. Nothing in this folder knows the provider.
 
 pub mod account;
 pub mod addresses;
@@ -14,12 +14,14 @@ mod calls;
 mod clock;
 mod control;
 pub mod domains;
+mod door;
 pub mod exports;
 pub mod failure;
 mod faults;
 mod hosting;
 mod kept;
 pub mod migrations;
+mod page;
 pub mod queues;
 pub mod routes;
 pub mod runtime;
@@ -28,12 +30,14 @@ pub mod script;
 pub mod secrets;
 mod server;
 mod sql;
+mod status;
 pub mod stores;
+mod switches;
 mod triggers;
 pub mod upload;
 pub mod versions;
 
-pub use calls::Call;
+pub use calls::{Answered, Call, Refusal, took};
 pub use control::Action;
 pub use faults::{Bucket, Fault, Faults, Misbehaviour};
 pub use server::{LocalCloudflare, Options, StartError};

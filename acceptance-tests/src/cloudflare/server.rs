@@ -2,8 +2,9 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
@@ -11,21 +12,26 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::account::Account;
 use super::api;
 use super::assets::AssetStore;
-use super::calls::{Call, Calls};
+use super::calls::{Answered, Call, Calls};
 use super::control::Action;
+use super::door;
 use super::failure::ApiFailure;
 use super::faults::{Fault, Faults};
 use super::hosting::Hosting;
-use super::kept::Kept;
-use super::runtime::RuntimeError;
+use super::kept::{Kept, NotOurs};
+use super::runtime::{RuntimeError, Visits};
 use super::triggers::{self, Trigger, Triggered};
+
+/// How long calls that are being answered may take when everything ends.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How to start local Cloudflare.
 #[derive(Clone, Debug)]
@@ -34,6 +40,8 @@ pub struct Options {
     pub workerd: PathBuf,
     /// The API's port on 127.0.0.1; 0 takes a free one.
     pub port: u16,
+    /// The port of all Workers on 127.0.0.1; 0 takes a free one.
+    pub workers_port: u16,
     /// Where the account and the data of its Durable Objects are kept from one start to the next; a temporary folder,
     /// removed at the end, if absent.
     pub state_dir: Option<PathBuf>,
@@ -51,6 +59,7 @@ impl Options {
         Self {
             workerd: workerd.into(),
             port: 0,
+            workers_port: 0,
             state_dir: None,
             token: "local-cloudflare-token-0123456789abcdefghi".into(),
             account_id: "0123456789abcdef0123456789abcdef".into(),
@@ -74,8 +83,16 @@ pub enum StartError {
     /// There is no place for the data of Durable Objects.
     #[error("cannot create the data folder")]
     Folder(#[source] io::Error),
+    /// Another local Cloudflare uses the folder.
+    #[error("{} is in use by another local Cloudflare{holder}", .folder.display())]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+        /// ` (process <id>)`, or nothing if the id is not known.
+        holder: String,
+    },
     /// What an earlier run has kept cannot be used.
-    #[error("cannot read the account that an earlier run has kept")]
+    #[error("cannot read the account that an earlier run has kept; nothing was changed")]
     Account(#[source] io::Error),
     /// The Workers runtime does not start.
     #[error("the Workers runtime does not start")]
@@ -85,7 +102,6 @@ pub enum StartError {
 /// A running local Cloudflare. Dropping it ends everything and removes temporary data.
 pub struct LocalCloudflare {
     cloud: Arc<Cloud>,
-    address: SocketAddr,
     server: JoinHandle<()>,
     _clock: Option<AbortOnDropHandle<()>>,
     _shutdown: DropGuard,
@@ -111,12 +127,24 @@ impl LocalCloudflare {
                 (folder.path().to_owned(), Some(folder))
             }
         };
+        // Before anything in the folder is looked at.
+        let kept = match &options.state_dir {
+            Some(folder) => Some(Kept::open(folder).map_err(|error| not_ours(folder, error))?),
+            None => None,
+        };
         let disk = folder.join("durable-objects");
         tokio::fs::create_dir_all(&disk)
             .await
             .map_err(StartError::Folder)?;
-        let hosting = Hosting::start(options.workerd, disk, folder.join("assets")).await?;
-        let kept = options.state_dir.map(|folder| Kept::new(&folder));
+        let visits = Visits::default();
+        let hosting = Hosting::start(
+            options.workerd,
+            disk,
+            folder.join("assets"),
+            options.workers_port,
+            visits.clone(),
+        )
+        .await?;
         let account = match kept.as_ref().map(Kept::read).transpose() {
             Ok(account) => account.flatten(),
             Err(error) => return Err(StartError::Account(error)),
@@ -146,8 +174,11 @@ impl LocalCloudflare {
             assets: AssetStore::new(folder.join("assets")),
             faults: Faults::default(),
             calls: Calls::default(),
+            visits,
+            answering: TaskTracker::new(),
             token: options.token,
             account_id: options.account_id,
+            address,
             _folder: temporary,
         });
         let shutdown = CancellationToken::new();
@@ -158,7 +189,6 @@ impl LocalCloudflare {
         let server = tokio::spawn(run(listener, cloud.clone(), shutdown.clone()));
         Ok(Self {
             cloud,
-            address,
             server,
             _clock: clock,
             _shutdown: shutdown.drop_guard(),
@@ -167,12 +197,12 @@ impl LocalCloudflare {
 
     /// The base of the API, ending in `/client/v4`.
     pub fn api_url(&self) -> String {
-        format!("http://{}/client/v4", self.address)
+        format!("http://{}/client/v4", self.cloud.address)
     }
 
     /// The base of the switches, ending in `/__local`.
     pub fn control_url(&self) -> String {
-        format!("http://{}/__local", self.address)
+        format!("http://{}/__local", self.cloud.address)
     }
 
     /// Where a deployed Worker answers. The name resolves where `*.localhost` does; elsewhere send the request to
@@ -202,6 +232,16 @@ impl LocalCloudflare {
     /// Every API call so far.
     pub fn calls(&self) -> Vec<Call> {
         self.cloud.calls.all()
+    }
+
+    /// Everything that is answered from now on: calls of the API, and visits to Workers. The last who asks gets it.
+    pub fn follow(&self) -> UnboundedReceiver<Answered> {
+        let (sender, receiver) = self.cloud.calls.follow();
+        self.cloud.visits.follow(move |visit| {
+            // Nobody has to listen until the end.
+            let _ = sender.send(Answered::Visit(visit));
+        });
+        receiver
     }
 
     /// Forgets the calls so far.
@@ -252,6 +292,14 @@ impl LocalCloudflare {
         drop(_clock);
         // The task ends by itself; a panic in it has been reported already.
         let _ = server.await;
+        cloud.faults.clear();
+        cloud.answering.close();
+        if tokio::time::timeout(PATIENCE, cloud.answering.wait())
+            .await
+            .is_err()
+        {
+            log::warn!("calls that took longer than {PATIENCE:?} are cut off by the end");
+        }
         if let Ok(cloud) = Arc::try_unwrap(cloud) {
             cloud.hosting.stop().await;
         }
@@ -266,8 +314,13 @@ pub(super) struct Cloud {
     kept: Option<Kept>,
     pub(super) faults: Faults,
     pub(super) calls: Calls,
+    visits: Visits,
+    /// The calls that are being answered.
+    answering: TaskTracker,
     pub(super) token: String,
     pub(super) account_id: String,
+    /// Where the API listens.
+    pub(super) address: SocketAddr,
     _folder: Option<tempfile::TempDir>,
 }
 
@@ -318,6 +371,19 @@ async fn run(listener: TcpListener, cloud: Arc<Cloud>, shutdown: CancellationTok
     );
 }
 
+fn not_ours(folder: &Path, error: NotOurs) -> StartError {
+    match error {
+        NotOurs::Io(error) => StartError::Folder(error),
+        NotOurs::InUse(holder) => StartError::InUse {
+            folder: folder.to_owned(),
+            holder: match holder.as_str() {
+                "" => String::new(),
+                id => format!(" (process {id})"),
+            },
+        },
+    }
+}
+
 async fn accept(listener: TcpListener, cloud: Arc<Cloud>, shutdown: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
@@ -341,7 +407,9 @@ async fn converse(stream: TcpStream, cloud: Arc<Cloud>) {
         let cloud = cloud.clone();
         async move {
             // A client that goes away does not interrupt what Cloudflare does.
-            tokio::spawn(api::answer(cloud, request.map(Body::new)))
+            let answering = cloud.answering.clone();
+            answering
+                .spawn(door::answer(cloud, request.map(Body::new)))
                 .await
                 .unwrap_or_else(|_| Ok(api::failed(&ApiFailure::internal())))
         }

@@ -4,8 +4,12 @@
 use terraform_provider_cloudflare::durable;
 
 mod adoption;
+#[cfg(unix)]
+mod api_client;
 mod bad_input;
 mod bindings;
+#[cfg(unix)]
+mod browser;
 mod classes;
 mod consent;
 mod counter;
@@ -26,6 +30,8 @@ mod layout;
 mod leftovers;
 mod local_assets;
 mod local_cloudflare;
+#[cfg(unix)]
+mod local_command;
 mod local_exports;
 mod local_stores;
 mod local_traffic;
@@ -41,6 +47,10 @@ mod recovery;
 mod rename;
 mod rules;
 mod runtime;
+#[cfg(unix)]
+mod status_page;
+#[cfg(unix)]
+mod switches;
 mod tags;
 mod taking_over;
 mod transcripts;

@@ -16,7 +16,7 @@ export default { async fetch(r, env) { return new Response(env.GREETING + await 
 "#;
 
 /// What `cloudflare_workers_script` reads of an upload's answer and, at every refresh, of `services`.
-const SCRIPT_FIELDS: [&str; 10] = [
+const SCRIPT_FIELDS: [&str; 9] = [
     "created_on",
     "modified_on",
     "etag",
@@ -24,7 +24,6 @@ const SCRIPT_FIELDS: [&str; 10] = [
     "has_assets",
     "has_modules",
     "last_deployed_from",
-    "migration_tag",
     "logpush",
     "usage_model",
 ];
@@ -132,6 +131,11 @@ async fn workers_script_finds_after_an_apply_what_it_has_applied() {
     assert_eq!(bench.call("w").await, "n 1");
 
     let settings = assert_no_drift(&bench, "w", uploaded).await;
+    let service = bench.get("/workers/services/w").await;
+    assert_eq!(
+        service["default_environment"]["script"]["migration_tag"],
+        "v1"
+    );
     let bindings = settings["bindings"].as_array().expect("there are bindings");
     let shown = |name: &str| {
         bindings

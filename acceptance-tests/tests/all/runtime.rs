@@ -43,6 +43,8 @@ impl Bench {
         let options = RuntimeOptions {
             workerd,
             disk: disk.path().join("objects"),
+            port: 0,
+            visits: Default::default(),
         };
         let runtime = Runtime::start(options).await.expect("the runtime starts");
         Self {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 /// Where the recorded answers were wrong: transcript, request, the right status and code, and why.
 /// The recorder answered as well as was known at that time.
-const CORRECTIONS: [(&str, u64, u16, Option<u64>, &str); 2] = [
+const CORRECTIONS: [(&str, u64, u16, Option<u64>, &str); 5] = [
     (
         "alchemy0.94-01-minimal-kv-bind.json",
         4,
@@ -31,7 +31,12 @@ const CORRECTIONS: [(&str, u64, u16, Option<u64>, &str); 2] = [
         Some(100_331),
         "the Worker implements Durable Objects until its upload has come; alchemy repeats this request",
     ),
+    ("wrangler4.164-08-assets.json", 5, 201, None, COMPLETED),
+    ("wrangler4.164-08-assets.json", 24, 201, None, COMPLETED),
+    ("wrangler4.164-08-assets.json", 36, 201, None, COMPLETED),
 ];
+
+const COMPLETED: &str = "the upload that completes a session creates the set of assets";
 
 /// One test a transcript, and a list of all.
 macro_rules! transcripts {

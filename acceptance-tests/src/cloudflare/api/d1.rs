@@ -43,7 +43,11 @@ pub(super) async fn databases(api: &Api) -> Answer {
     }
 }
 
-pub(super) async fn database(api: &Api, uuid: &str) -> Answer {
+/// One database. Wrangler asks for it by its name.
+pub(super) async fn database(api: &Api, id: &str) -> Answer {
+    let mut all = api.seen.stores.databases.iter();
+    let named = all.find(|database| database.name == id);
+    let uuid = named.map_or(id, |database| database.uuid.as_str());
     match api.method.as_str() {
         "GET" => {
             let mut found = shown(api.seen.stores.database(uuid)?);

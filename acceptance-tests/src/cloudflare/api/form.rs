@@ -42,14 +42,35 @@ pub(super) async fn read_parts(
             api.note.set(value.clone());
             metadata = Some(value);
         } else {
-            modules.push(part);
+            modules.push(part.module());
         }
     }
     Ok((metadata, modules))
 }
 
+/// A part as it was sent.
+pub(super) struct Part {
+    pub(super) name: String,
+    file: Option<String>,
+    content_type: Option<String>,
+    pub(super) body: Bytes,
+}
+
+impl Part {
+    /// As a module, which goes by its file name if it has one.
+    fn module(self) -> ModuleFile {
+        let file = self.file.filter(|file| !file.is_empty());
+        let unknown = || "application/octet-stream".into();
+        ModuleFile {
+            name: file.unwrap_or(self.name),
+            content_type: self.content_type.unwrap_or_else(unknown),
+            body: self.body,
+        }
+    }
+}
+
 /// Reads the parts of a form.
-pub(super) async fn parts(api: &Api) -> Result<Vec<ModuleFile>, ApiFailure> {
+pub(super) async fn parts(api: &Api) -> Result<Vec<Part>, ApiFailure> {
     let content_type = api
         .headers
         .get("content-type")
@@ -69,15 +90,17 @@ pub(super) async fn parts(api: &Api) -> Result<Vec<ModuleFile>, ApiFailure> {
             .or(part.file_name())
             .unwrap_or_default()
             .to_owned();
+        let file = part.file_name().map(str::to_owned);
         let content_type = part
             .headers()
             .get("content-type")
             .and_then(|value| value.to_str().ok())
             .map(|text| text.split(';').next().unwrap_or(text).trim().to_owned());
         let body = part.bytes().await.map_err(unreadable)?;
-        found.push(ModuleFile {
+        found.push(Part {
             name,
-            content_type: content_type.unwrap_or_else(|| "application/octet-stream".into()),
+            file,
+            content_type,
             body,
         });
     }

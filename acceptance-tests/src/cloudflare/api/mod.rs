@@ -25,16 +25,16 @@ mod workers_beta;
 mod zones;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::{Body, Bytes, to_bytes};
-use axum::http::{HeaderMap, Request, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::account::Account;
-use super::calls::{BodyNote, Call};
-use super::control;
+use super::calls::{BodyNote, Call, Refusal};
+use super::clock;
 use super::failure::{ApiError, ApiFailure};
 use super::faults::Misbehaviour;
 use super::server::Cloud;
@@ -122,7 +122,10 @@ fn page(result: Value, info: Option<Value>) -> Response<Body> {
 
 /// A refusal.
 pub(super) fn failed(failure: &ApiFailure) -> Response<Body> {
-    respond(failure.status, &failure.envelope())
+    let mut response = respond(failure.status, &failure.envelope());
+    // For the call log, which cannot read a body that is on its way.
+    response.extensions_mut().insert(failure.clone());
+    response
 }
 
 fn respond(status: u16, body: &Value) -> Response<Body> {
@@ -152,9 +155,6 @@ pub(super) async fn answer(
     request: Request<Body>,
 ) -> Result<Response<Body>, Closed> {
     let path = request.uri().path().to_owned();
-    if let Some(switch) = path.strip_prefix("/__local") {
-        return Ok(control::answer(&cloud, switch, request).await);
-    }
     let Some(path) = path.strip_prefix(BASE).map(str::to_owned) else {
         return Ok(failed(&ApiFailure::new(
             404,
@@ -165,15 +165,23 @@ pub(super) async fn answer(
     let method = request.method().to_string();
     let query = request.uri().query().unwrap_or_default().to_owned();
     let note = BodyNote::default();
+    let (at, started) = (clock::now(), Instant::now());
     let answer = misbehave(&cloud, request, &method, &path, &note).await;
     let status = answer
         .as_ref()
         .map_or(0, |response| response.status().as_u16());
+    let failure = answer
+        .as_ref()
+        .ok()
+        .and_then(|response| response.extensions().get::<ApiFailure>());
     cloud.calls.push(Call {
+        at,
         method,
         path,
         query,
         status,
+        micros: started.elapsed().as_micros().try_into().unwrap_or(u64::MAX),
+        errors: failure.map(Refusal::all_of).unwrap_or_default(),
         metadata: note.take(),
     });
     answer.map(|mut response| {
@@ -221,6 +229,14 @@ async fn misbehave(
     for (kind, then) in cloud.faults.meet(method, path, &cloud.account()) {
         match kind {
             Misbehaviour::RateLimit { retry_after } => return Ok(rate_limited(retry_after)),
+            Misbehaviour::RateLimitUntil { seconds } => {
+                let until = SystemTime::now() + Duration::from_secs(seconds);
+                let until = httpdate::fmt_http_date(until);
+                let mut response = rate_limited(seconds);
+                let until = until.parse().expect("a date is a valid header value");
+                response.headers_mut().insert("retry-after", until);
+                return Ok(response);
+            }
             Misbehaviour::Throttled => {
                 return Ok(failed(&ApiFailure::new(
                     200,
@@ -242,7 +258,13 @@ async fn misbehave(
                     "This Worker has no versions.",
                 )));
             }
-            Misbehaviour::Html { status } => return Ok(html(status)),
+            Misbehaviour::Html { status } => return Ok(html(status, "Bad gateway")),
+            Misbehaviour::Challenge => {
+                let mut response = html(403, "Just a moment...");
+                let mitigated = HeaderValue::from_static("challenge");
+                response.headers_mut().insert("cf-mitigated", mitigated);
+                return Ok(response);
+            }
             Misbehaviour::CloseBefore => return Err(Closed),
             Misbehaviour::Delay { ms } => tokio::time::sleep(Duration::from_millis(ms)).await,
             Misbehaviour::Stale => seen = Some(then),
@@ -280,6 +302,10 @@ async fn misbehave(
                 Response::from_parts(parts, Body::from(body.slice(..body.len() / 2)))
             }
             Misbehaviour::Unfamiliar => unfamiliar(response).await,
+            Misbehaviour::DelayAfterCommit { ms } => {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                response
+            }
             Misbehaviour::Hold => {
                 cloud.faults.hold().await;
                 response
@@ -297,16 +323,19 @@ fn rate_limited(seconds: u64) -> Response<Body> {
     response
 }
 
-fn html(status: u16) -> Response<Body> {
-    let page = "<html><head><title>Error</title></head><body><center><h1>Bad gateway</h1></center></body></html>";
+/// A page of Cloudflare's edge, which stands before the API.
+fn html(status: u16, title: &str) -> Response<Body> {
+    let page = format!(
+        "<html><head><title>{title}</title></head><body><center><h1>{title}</h1></center></body></html>"
+    );
     let mut response = respond(status, &Value::Null);
     *response.body_mut() = Body::from(page);
-    response.headers_mut().insert(
+    let headers = response.headers_mut();
+    headers.insert(
         "content-type",
-        "text/html; charset=UTF-8"
-            .parse()
-            .expect("a valid header value"),
+        HeaderValue::from_static("text/html; charset=UTF-8"),
     );
+    headers.insert("cf-ray", HeaderValue::from_static("8c0ffee0c0ffee00-LHR"));
     response
 }
 

@@ -457,9 +457,18 @@ fn references(account: &Account, name: &str, script: &Script) -> Value {
             json!({"id": id, "name": name})
         })
         .collect();
+    let domains: Vec<Value> = account
+        .domains_of(&script.tag)
+        .map(|domain| {
+            json!({
+                "id": domain.id, "certificate_id": domain.certificate, "hostname": domain.hostname,
+                "zone_id": domain.zone, "zone_name": account.zone(&domain.zone).map(|zone| &zone.name),
+            })
+        })
+        .collect();
     json!({
         "dispatch_namespace_outbounds": [],
-        "domains": [],
+        "domains": domains,
         "durable_objects": objects,
         "queues": [],
         "workers": services,
@@ -476,12 +485,14 @@ fn version_settings(version: &Version) -> Map<String, Value> {
         "limits",
         "usage_model",
         "cache_options",
-        "exports",
     ] {
         let value = version.settings.get(field);
         if !value.is_null() && value != json!([]) {
             settings.insert(field.into(), value);
         }
+    }
+    if let Some(exports) = version.declaration.shown() {
+        settings.insert("exports".into(), exports);
     }
     settings
 }
@@ -502,6 +513,16 @@ fn version_shown(account: &Account, worker: &str, version: &Version, modules: bo
         ("urls", json!([])),
     ] {
         fields.insert(field.into(), value);
+    }
+    let script = &account.scripts.get(name);
+    let served = script.filter(|script| {
+        script
+            .deployments
+            .first()
+            .is_some_and(|it| it.served() == version.id)
+    });
+    if let Some(report) = served.and_then(|script| script.exports.report()) {
+        fields.insert("exports_reconciliation".into(), json!(report));
     }
     if let Some(tag) = &version.migration_tag {
         fields.insert("migration_tag".into(), json!(tag));

@@ -37,8 +37,10 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::cloudflare::addresses::Addresses;
 
+use super::visits::{self, Visits};
+
 /// Chooses the Worker by name, for clients that cannot resolve `<script>.localhost`.
-const WORKER_HEADER: HeaderName = HeaderName::from_static("x-local-worker");
+pub(super) const WORKER_HEADER: HeaderName = HeaderName::from_static("x-local-worker");
 
 /// Chooses the Worker by path.
 const WORKER_PATH: &str = "/__worker/";
@@ -86,9 +88,9 @@ struct Forwarder {
 }
 
 impl Gate {
-    /// Listens on a free port of the loopback interface, with no Workers.
-    pub(super) async fn open() -> io::Result<Self> {
-        let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
+    /// Listens on a port of the loopback interface, or on a free one if it is 0, with no Workers.
+    pub(super) async fn open(port: u16, visits: Visits) -> io::Result<Self> {
+        let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
         let (backend, receiver) = watch::channel(Some(Backend::default()));
         let (addresses, table) = watch::channel(Addresses::default());
@@ -100,6 +102,7 @@ impl Gate {
             client: client(),
         };
         let router = Router::new().fallback(forward).with_state(forwarder);
+        let router = router.layer(axum::middleware::from_fn_with_state(visits, visits::note));
         // Small answers must not wait for an acknowledgement of the one before.
         let listener = listener.tap_io(|stream| {
             let _ = stream.set_nodelay(true);
@@ -436,4 +439,30 @@ fn remove_connection_headers(headers: &mut HeaderMap) {
 
 fn explain(status: StatusCode, text: &str) -> Response {
     (status, format!("{text}\n")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_gate_that_is_held_during_a_deploy_stays_shut_until_the_next_one() {
+        let gate = Gate::open(0, Visits::default()).await.expect("a free port");
+        let deploy = async || {
+            gate.close().await;
+            gate.lead_to(HashMap::new());
+        };
+        gate.hold();
+        gate.renew();
+        deploy().await;
+        assert!(!gate.is_shut(), "nothing has changed since");
+        gate.renew();
+        gate.hold();
+        deploy().await;
+        assert!(gate.is_shut(), "something has changed since");
+        gate.demanded().await;
+        gate.renew();
+        gate.resume();
+        assert!(!gate.is_shut());
+    }
 }

@@ -17,6 +17,7 @@ mod gate;
 mod probe;
 mod process;
 mod served;
+mod visits;
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -43,6 +44,7 @@ pub use served::{
     ServedAssets, ServedBinding, ServedConsumer, ServedNamespace, ServedStores, ServedWorker,
     Store, StoreKind, Syntax,
 };
+pub use visits::{Visit, Visits};
 
 /// How long a process has to live to be started again at once when it dies.
 const LIFETIME: Duration = Duration::from_secs(1);
@@ -54,6 +56,10 @@ pub struct RuntimeOptions {
     pub workerd: PathBuf,
     /// A folder for the data of Durable Objects and stores, created if missing; kept when the runtime stops.
     pub disk: PathBuf,
+    /// The port of all Workers on 127.0.0.1; 0 takes a free one.
+    pub port: u16,
+    /// Who is told of every request to a Worker.
+    pub visits: Visits,
 }
 
 /// A running Workers runtime. Dropping it kills the process; [`Runtime::stop`] ends it gently.
@@ -90,6 +96,15 @@ struct Outcome {
 /// Why the runtime could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
+    /// The port of the Workers cannot be listened on.
+    #[error("cannot listen on 127.0.0.1:{port} for Workers")]
+    Listen {
+        /// The port that was asked for.
+        port: u16,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A file, socket or process operation failed.
     #[error("failed to {what}")]
     Io {
@@ -113,15 +128,20 @@ pub enum RuntimeError {
 impl Runtime {
     /// Starts to listen. Until the first deploy every request is answered with 404.
     pub async fn start(options: RuntimeOptions) -> Result<Self, RuntimeError> {
-        let RuntimeOptions { workerd, disk } = options;
+        let RuntimeOptions {
+            workerd,
+            disk,
+            port,
+            visits,
+        } = options;
         fs::create_dir_all(&disk).map_err(failed("create the folder for Durable Objects"))?;
         // workerd runs with paths as they are written in its configuration.
         let disk = disk
             .canonicalize()
             .map_err(failed("find the folder for Durable Objects"))?;
-        let gate = Gate::open()
+        let gate = Gate::open(port, visits)
             .await
-            .map_err(failed("listen on a local port"))?;
+            .map_err(|source| RuntimeError::Listen { port, source })?;
         Ok(Self {
             inner: Arc::new(Inner {
                 workerd,
