@@ -86,7 +86,7 @@ impl Kept {
             if !read.contains_key(&code.hash) {
                 let path = self.code_file(&code.hash);
                 let explained = in_file(&path);
-                let file = File::open(&path).map_err(explained)?;
+                let file = File::open(&path).map_err(&explained)?;
                 let modules = serde_json::from_reader(BufReader::new(file))
                     .map_err(|error| explained(error.into()))?;
                 read.insert(code.hash.clone(), modules);
