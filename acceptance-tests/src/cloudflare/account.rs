@@ -148,6 +148,7 @@ impl Account {
         *self = Self {
             serving,
             issued,
+            stores: self.stores.cleared(serving),
             ..Self::new(&self.id, &self.seed)
         };
     }

@@ -42,8 +42,12 @@ pub(super) struct Hosting {
 struct Deployed {
     serving: u64,
     namespaces: BTreeSet<String>,
-    stores: BTreeSet<Store>,
+    /// The account's `serving` up to which the data of deleted stores is gone; kept on the disk.
+    stores_deleted: u64,
 }
+
+/// Holds that number. No namespace and no kind of store has a folder of this name.
+const STORES_DELETED: &str = "stores-deleted";
 
 impl Hosting {
     pub(super) async fn start(
@@ -60,11 +64,17 @@ impl Hosting {
             visits,
         })
         .await?;
+        // Nothing was deleted in a folder that does not say so.
+        let deleted = std::fs::read_to_string(disk.join(STORES_DELETED)).unwrap_or_default();
+        let deployed = Deployed {
+            stores_deleted: deleted.trim().parse().unwrap_or_default(),
+            ..Deployed::default()
+        };
         Ok(Self {
             runtime,
             disk,
             assets,
-            deployed: Mutex::default(),
+            deployed: Mutex::new(deployed),
         })
     }
 
@@ -153,13 +163,15 @@ impl Hosting {
     }
 
     /// Takes note that what is to be served has changed. Requests that come from now on see it; until one comes, only
-    /// Workers that may ring an alarm are started, because most changes of most accounts are followed by others.
+    /// Workers that may ring an alarm or get messages are started, because most changes of most accounts are followed by others.
     pub(super) fn changed(&self, account: &Account) {
         self.runtime.hold();
         let rings = |(name, script): (&String, &Script)| {
             script.code.exports.alarms && account.namespaces_of(name).next().is_some()
         };
-        if account.scripts.iter().any(rings) {
+        let queues = &account.stores.queues;
+        if account.scripts.iter().any(rings) || queues.iter().any(|queue| queue.consumer.is_some())
+        {
             self.runtime.demand();
         }
     }
@@ -196,20 +208,30 @@ impl Hosting {
             // A Worker that was made without code answers nothing yet.
             .filter_map(|(name, script)| self.served(&account, name, script))
             .collect();
-        let kept = account.stores.all();
+        let deleted = account.stores.deleted.iter();
         let stores = ServedStores {
-            dropped: deployed.stores.difference(&kept).cloned().collect(),
+            kept: account.stores.all(),
+            dropped: deleted
+                .filter(|deleted| deleted.serving > deployed.stores_deleted)
+                .map(|deleted| deleted.store.clone())
+                .collect(),
             consumers: consumers(&account),
-            kept: kept.clone(),
         };
+        let deletes_stores = !stores.dropped.is_empty();
         let deploy = self.runtime.deploy_with_stores(workers, stores, &dropped);
         match deploy.await {
             Ok(()) => {
                 *deployed = Deployed {
                     serving: account.serving,
                     namespaces,
-                    stores: kept,
+                    stores_deleted: account.serving,
                 };
+                let number = account.serving.to_string();
+                if deletes_stores
+                    && let Err(error) = std::fs::write(self.disk.join(STORES_DELETED), number)
+                {
+                    log::error!("deleted stores will be deleted again: {error}");
+                }
             }
             Err(error) => {
                 // Every upload has been run before, so this is a fault of local Cloudflare. Old code must not hide it.

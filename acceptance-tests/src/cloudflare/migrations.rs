@@ -164,6 +164,7 @@ impl Migrations {
     fn check_roles(&self) -> Result<(), ApiFailure> {
         let mut targets = BTreeSet::new();
         let mut renamed = BTreeSet::new();
+        let mut transferred = BTreeSet::new();
         let twice = |class: &str| {
             ApiFailure::refused(
                 10074,
@@ -180,6 +181,13 @@ impl Migrations {
             }
             if let Step::Rename { from, .. } = step
                 && !renamed.insert(from.as_str())
+            {
+                return Err(twice(from));
+            }
+            if let Step::Transfer {
+                from, from_script, ..
+            } = step
+                && !transferred.insert((from_script.as_str(), from.as_str()))
             {
                 return Err(twice(from));
             }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::Account;
 use super::failure::ApiFailure;
-use super::runtime::Delivery;
+use super::runtime::{Delivery, StoreKind};
 use super::script::Exports;
 use super::stores::{Stores, UnknownStores, check_given};
 
@@ -149,7 +149,7 @@ impl Account {
             ));
         }
         self.stores.queues.retain(|queue| queue.id != id);
-        self.serving += 1;
+        self.store_deleted(StoreKind::Queue, &name);
         Ok(())
     }
 

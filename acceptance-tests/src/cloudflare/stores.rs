@@ -25,6 +25,17 @@ pub struct Stores {
     pub buckets: Vec<Bucket>,
     /// Queues.
     pub queues: Vec<Queue>,
+    /// Those that were deleted, the last time of each.
+    pub deleted: Vec<Deleted>,
+}
+
+/// A store that is gone. There may be another of the same name since, which must not find its data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deleted {
+    /// Which one.
+    pub store: Store,
+    /// What the account's `serving` was from then on.
+    pub serving: u64,
 }
 
 /// What an upload that binds an unknown store does.
@@ -80,6 +91,22 @@ impl Stores {
             key: key.clone(),
         })
         .collect()
+    }
+
+    fn note_deleted(&mut self, store: Store, serving: u64) {
+        self.deleted.retain(|deleted| deleted.store != store);
+        self.deleted.push(Deleted { store, serving });
+    }
+
+    /// The stores of the account after it was cleared: none, and what is known of those that were.
+    pub fn cleared(&mut self, serving: u64) -> Self {
+        for store in self.all() {
+            self.note_deleted(store, serving);
+        }
+        Self {
+            deleted: std::mem::take(&mut self.deleted),
+            ..Self::default()
+        }
     }
 
     /// The namespace with an id.
@@ -150,7 +177,7 @@ impl Account {
     pub fn delete_kv(&mut self, id: &str) -> Result<(), ApiFailure> {
         self.stores.kv(id)?;
         self.stores.kv.retain(|ns| ns.id != id);
-        self.serving += 1;
+        self.store_deleted(StoreKind::Kv, id);
         Ok(())
     }
 
@@ -181,7 +208,7 @@ impl Account {
     pub fn delete_database(&mut self, uuid: &str) -> Result<(), ApiFailure> {
         self.stores.database(uuid)?;
         self.stores.databases.retain(|db| db.uuid != uuid);
-        self.serving += 1;
+        self.store_deleted(StoreKind::D1, uuid);
         Ok(())
     }
 
@@ -219,7 +246,7 @@ impl Account {
     pub fn delete_bucket(&mut self, name: &str) -> Result<(), ApiFailure> {
         self.stores.bucket(name)?;
         self.stores.buckets.retain(|bucket| bucket.name != name);
-        self.serving += 1;
+        self.store_deleted(StoreKind::R2, name);
         Ok(())
     }
 
@@ -262,6 +289,15 @@ impl Account {
             self.store_added();
         }
         Ok(())
+    }
+
+    pub(super) fn store_deleted(&mut self, kind: StoreKind, key: &str) {
+        self.serving += 1;
+        let store = Store {
+            kind,
+            key: key.into(),
+        };
+        self.stores.note_deleted(store, self.serving);
     }
 
     /// The engines are there only when there is something for them to keep; only the first store changes that.

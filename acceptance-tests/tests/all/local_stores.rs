@@ -515,7 +515,8 @@ async fn messages_of_a_queue_reach_its_consumer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_store_takes_its_data_with_it() {
-    let bench = Bench::start().await;
+    let folder = tempfile::tempdir().expect("a temporary folder can be created");
+    let bench = Bench::start_in(Some(folder.path())).await;
     let kv = json!([{"name": "KV", "type": "kv_namespace", "namespace_id": KV_ID}]);
     let db = json!([{"name": "DB", "type": "d1", "id": "a-database"}]);
     deploy(&bench, "kv", KV, kv.clone()).await;
@@ -526,9 +527,11 @@ async fn a_deleted_store_takes_its_data_with_it() {
     let path = format!("/storage/kv/namespaces/{KV_ID}");
     call(&bench, Method::DELETE, &path, json!({})).await;
     call(&bench, Method::DELETE, "/d1/database/a-database", json!({})).await;
-    // An upload makes stores of the same ids; nothing of the old ones is in them.
+    // An upload makes stores of the same ids; nothing of the old ones is in them, even if nobody came in between.
     deploy(&bench, "kv", KV, kv).await;
     deploy(&bench, "db", D1, db).await;
+    bench.local.stop().await;
+    let bench = Bench::start_in(Some(folder.path())).await;
     let seen = ask(&bench, "kv", "/").await;
     assert_eq!((&seen["text"], &seen.get("large")), (&Value::Null, &None));
     let tables = json!({"sql": "SELECT name FROM sqlite_schema WHERE name = 'people'"});
@@ -540,6 +543,15 @@ async fn a_deleted_store_takes_its_data_with_it() {
     )
     .await;
     assert_eq!(found[0]["results"], json!([]));
+
+    assert_eq!(ask(&bench, "kv", "/write").await["text"], "hello");
+    bench.local.stop().await;
+    let bench = Bench::start_in(Some(folder.path())).await;
+    let seen = ask(&bench, "kv", "/").await;
+    assert_eq!(
+        seen["text"], "hello",
+        "what came later is not deleted again"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

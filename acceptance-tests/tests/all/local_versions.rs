@@ -561,3 +561,17 @@ async fn the_history_survives_a_restart_and_keeps_each_code_once() {
     assert_eq!(codes(), 0, "nobody needs it any more");
     bench.local.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_without_code_has_no_content() {
+    let bench = Bench::start().await;
+    let (status, body) = bench
+        .json(Method::POST, "/workers/workers", &json!({"name": "bare"}))
+        .await;
+    assert_eq!(status, 200, "{body}");
+    for path in ["content", "content/v2"] {
+        let path = format!("/workers/scripts/bare/{path}");
+        let answer = bench.request(Method::GET, &path).send().await;
+        assert_eq!(answer.expect("the API answers").status(), 204, "{path}");
+    }
+}

@@ -1,5 +1,8 @@
 //! Acceptance tests, in one binary: one thing to link, one runner.
 
+// The planner's model of Cloudflare names it so.
+use terraform_provider_cloudflare::durable;
+
 mod adoption;
 #[cfg(unix)]
 mod api_client;
@@ -42,6 +45,7 @@ mod plugin;
 mod provider_block;
 mod recovery;
 mod rename;
+mod rules;
 mod runtime;
 #[cfg(unix)]
 mod status_page;

@@ -173,7 +173,10 @@ pub(super) async fn new_code(
             check_blobs(&bindings, entry.syntax, &modules)?;
             hosting.probe(entry, modules, &settings, &bindings).await?
         }
-        None if metadata.brings_assets() => Code::without_modules(),
+        None if metadata.brings_assets() => {
+            hosting.check_keys(&bindings).await?;
+            Code::without_modules()
+        }
         None => return Err(no_main_module()),
     };
     code.assets = uploaded;
@@ -268,6 +271,11 @@ fn find<'a>(api: &'a Api, name: &str) -> Result<&'a Script, ApiFailure> {
 }
 
 fn content_form(script: &Script) -> Response<Body> {
+    if script.code.modules.is_empty() {
+        let mut nothing = Response::new(Body::empty());
+        *nothing.status_mut() = StatusCode::NO_CONTENT;
+        return nothing;
+    }
     let boundary = format!("----{}", script.deployment_id());
     let mut body = Vec::new();
     for module in script.code.modules.iter() {

@@ -12,7 +12,7 @@ use crate::cloudflare::versions::{Version, check_deployable};
 
 /// Whoever holds the token.
 pub(super) const AUTHOR_ID: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
-/// His address.
+/// Their address.
 pub(super) const AUTHOR_EMAIL: &str = "user@local.example";
 
 pub(super) async fn all(api: &Api, name: &str) -> Answer {

@@ -2,7 +2,7 @@
 //! is wrong (100402). Pure.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cloudflare::failure::ApiFailure;
 
@@ -57,10 +57,10 @@ pub struct Finding {
     pub message: String,
     /// The namespace in question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace_id: Option<String>,
+    pub namespace_id: Option<Box<str>>,
     /// What to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub suggestion: Option<String>,
+    pub suggestion: Option<Box<str>>,
     /// The other Workers in question.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub referencing_scripts: Vec<String>,
@@ -88,7 +88,7 @@ impl Finding {
 
     /// Says what to do.
     #[must_use]
-    pub fn advise(mut self, suggestion: impl Into<String>) -> Self {
+    pub fn advise(mut self, suggestion: impl Into<Box<str>>) -> Self {
         self.suggestion = Some(suggestion.into());
         self
     }
@@ -181,6 +181,6 @@ pub(super) fn refuse(details: &[Finding]) -> ApiFailure {
             lines.join("\n")
         ),
     );
-    failure.errors[0].meta = Some(Value::from(json!({ "details": details })));
+    failure.errors[0].meta = Some(json!({ "details": details }));
     failure
 }

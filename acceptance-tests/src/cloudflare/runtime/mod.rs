@@ -340,10 +340,20 @@ impl Inner {
             }
             None => None,
         };
+        // A store that is there again must not be opened with the data of the one before.
+        let removed = stores
+            .dropped
+            .iter()
+            .try_for_each(|store| engines::remove(&self.disk, store));
         let mut result = self.replace(&mut served, next, previous).await;
         if result.is_ok() {
-            result = self
-                .remove_dropped(dropped, &stores.dropped)
+            let namespaces = || {
+                dropped
+                    .iter()
+                    .try_for_each(|key| remove(&self.disk.join(key)))
+            };
+            result = removed
+                .and_then(|()| namespaces())
                 .map_err(failed("remove data that nobody has any more"));
         }
         self.gate.lead_to(self.watch(served.as_ref()));
@@ -356,16 +366,6 @@ impl Inner {
             log::warn!("queues deliver what they hold with their next message only: {error}");
         }
         result
-    }
-
-    /// Removes what belongs to deleted namespaces and stores.
-    fn remove_dropped(&self, namespaces: &[String], stores: &[Store]) -> io::Result<()> {
-        namespaces
-            .iter()
-            .try_for_each(|key| remove(&self.disk.join(key)))?;
-        stores
-            .iter()
-            .try_for_each(|store| engines::remove(&self.disk, store))
     }
 
     /// The ports of a process that requests may go to. Sees to it that there is another process when this one dies.

@@ -161,7 +161,7 @@ pub enum KeyMaterial {
 }
 
 /// A place for data that is not a Durable Object: its kind and the key its data is stored under.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Store {
     /// What it is.
     pub kind: StoreKind,
@@ -170,7 +170,8 @@ pub struct Store {
 }
 
 /// The kinds of stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StoreKind {
     /// A KV namespace, by id.
     Kv,
@@ -187,7 +188,7 @@ pub enum StoreKind {
 pub struct ServedStores {
     /// All there are. If there is none, nothing is started for them.
     pub kept: BTreeSet<Store>,
-    /// Those whose data is removed.
+    /// Those whose data is removed before anything is served, also if they are there again.
     pub dropped: Vec<Store>,
     /// Who is handed the messages of queues.
     pub consumers: Vec<ServedConsumer>,

@@ -160,9 +160,15 @@ impl Cloud {
         if let Some(class) = after.keys().find(|it| !version.exports.contains_key(*it)) {
             return Err(format!("10064 {script} does not export {class}"));
         }
+        // What comes here in this upload is not found at its old place any more.
+        let comes_here = |host: &ScriptName, class: &ClassName| {
+            let mut moved = version.migration.iter().flat_map(|it| &it.transferred);
+            moved.any(|it| it.from_script == *host && it.from == *class)
+        };
         let elsewhere = |binding: &Binding| {
             let host = binding.script.as_ref().filter(|host| *host != script)?;
-            Some(self.own(host).get(&binding.class).cloned())
+            let target = self.own(host).remove(&binding.class);
+            Some(target.filter(|_| !comes_here(host, &binding.class)))
         };
         let mut bindings = BTreeMap::new();
         for (name, binding) in &version.bindings {
@@ -303,7 +309,8 @@ impl Cloud {
             after.insert(to.clone(), Class::Existing(id.clone()));
         }
         for moved in &migration.transferred {
-            let Some(id) = self.own(&moved.from_script).remove(&moved.from) else {
+            let there = self.own(&moved.from_script).remove(&moved.from);
+            let Some(id) = there.filter(|_| moved.from_script != *script) else {
                 return Err(format!("U-2 {} has no {}", moved.from_script, moved.from));
             };
             free(&moved.to)?;
@@ -355,8 +362,11 @@ impl Cloud {
     /// Deletes a script with its namespaces.
     ///
     /// # Errors
-    /// When another one binds one of them.
+    /// When there is none, or another one binds one of them.
     pub fn delete(&mut self, script: &ScriptName) -> Result<(), String> {
+        if !self.scripts.contains_key(script) {
+            return Err(format!("10007 there is no {script}"));
+        }
         let own = self.own(script);
         if own.values().any(|id| self.bound_elsewhere(script, id)) {
             return Err(format!("U-6 a namespace of {script} is bound elsewhere"));
@@ -462,6 +472,12 @@ fn one_role_each(migration: &Migration) -> Result<(), String> {
     for class in named {
         if !seen.insert(class) {
             return Err(format!("{class} is the target of more than one migration"));
+        }
+    }
+    let mut taken = BTreeSet::new();
+    for moved in &migration.transferred {
+        if !taken.insert((&moved.from_script, &moved.from)) {
+            return Err(format!("{} is transferred more than once", moved.from));
         }
     }
     Ok(())
