@@ -7,6 +7,7 @@ use std::io::{self, BufReader, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::account::Account;
 use super::runtime::ModuleFile;
@@ -23,6 +24,9 @@ pub(super) struct Kept {
 const NAME: &str = "account.json";
 const CODE: &str = "code";
 const LOCK: &str = "lock";
+
+/// How long a folder may be in use by a process that is ending or just starting.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Why a folder cannot be used.
 pub(super) enum NotOurs {
@@ -52,14 +56,21 @@ impl Kept {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let mut lock = options.open(folder.join(LOCK))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                lock.read_to_string(&mut holder)?;
-                return Err(NotOurs::InUse(holder.trim().to_owned()));
+        let began = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                // A process that somebody is just starting holds a copy of the lock until it runs its program.
+                Err(TryLockError::WouldBlock) if began.elapsed() < PATIENCE => {
+                    std::thread::sleep(PATIENCE / 50);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let mut holder = String::new();
+                    lock.read_to_string(&mut holder)?;
+                    return Err(NotOurs::InUse(holder.trim().to_owned()));
+                }
+                Err(TryLockError::Error(error)) => return Err(error.into()),
             }
-            Err(TryLockError::Error(error)) => return Err(error.into()),
         }
         lock.set_len(0)?;
         lock.rewind()?;

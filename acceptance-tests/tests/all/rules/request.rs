@@ -262,7 +262,8 @@ fn pick_worker(index: &Index, careless: bool) -> &'static str {
     } else {
         &WORKERS[..3]
     };
-    index.get(all)
+    let picked: &&str = index.get(all);
+    picked
 }
 
 fn class(name: &str) -> ClassName {
