@@ -143,6 +143,11 @@ impl Kept {
     }
 }
 
+/// Says in which file something went wrong.
+fn in_file(path: &Path) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,9 +166,4 @@ mod tests {
         drop(kept);
         assert!(Kept::open(&folder).is_ok());
     }
-}
-
-/// Says in which file something went wrong.
-fn in_file(path: &Path) -> impl Fn(io::Error) -> io::Error {
-    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

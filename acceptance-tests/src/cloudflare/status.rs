@@ -51,6 +51,8 @@ pub(super) struct ShownWorker {
     /// The other named exports, with what they handle.
     pub(super) entrypoints: Vec<(String, Vec<String>)>,
     pub(super) bindings: Vec<ShownBinding>,
+    /// The cron expressions of its schedules.
+    pub(super) schedules: Vec<String>,
     pub(super) migration_tag: Option<String>,
     pub(super) tags: Vec<String>,
     pub(super) compatibility_date: Option<String>,
@@ -160,6 +162,7 @@ fn worker(account: &Account, name: &str, script: &Script, port: u16) -> ShownWor
         handlers: exports.handlers.clone(),
         entrypoints: exports.entrypoints.clone(),
         bindings: bindings.map(|it| binding(account, it)).collect(),
+        schedules: script.schedules.iter().map(|it| it.cron.clone()).collect(),
         migration_tag: script.migration_tag.clone(),
         tags: script.settings.tags.clone(),
         compatibility_date: script.settings.compatibility_date.clone(),

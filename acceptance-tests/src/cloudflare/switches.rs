@@ -95,6 +95,15 @@ pub(super) fn all() -> Vec<Switch> {
         ),
         with(
             "POST",
+            "/trigger",
+            "runs the `scheduled` handler of a Worker now, and tells how it ended",
+            vec![(
+                "`cron` and `time` (ms since 1970) may be left out: the first schedule, and now",
+                json!({"script": "my-worker", "cron": "*/5 * * * *"}),
+            )],
+        ),
+        with(
+            "POST",
             "/act",
             "does what another tool, or the dashboard, could do",
             actions(),
@@ -213,6 +222,18 @@ fn actions() -> Vec<(&'static str, Value)> {
         (
             "namespace names follow renames (`follow`), or stay and block others with 10065 (`kept`)",
             json!({"action": "set_namespace_names", "names": "follow"}),
+        ),
+        (
+            "secrets that an upload does not mention go (`dropped`), or stay (`kept`)",
+            json!({"action": "set_secrets", "secrets": "kept"}),
+        ),
+        (
+            "a KV namespace, database, bucket or queue that is not there is `created` by a binding, or `refused`",
+            json!({"action": "set_unknown_stores", "unknown": "refused"}),
+        ),
+        (
+            "gives the account a domain, for routes and custom domains",
+            json!({"action": "add_zone", "name": "example.com"}),
         ),
         (
             "registers the workers.dev subdomain; `null` removes it",

@@ -74,7 +74,8 @@ impl Bench {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_listed_example_works() {
     let bench = Bench::start().await;
-    let code = format!("{COUNTER}\nexport class Tally extends Counter {{}}");
+    let code = COUNTER.replace("export default {", "export default { scheduled() {},");
+    let code = format!("{code}\nexport class Tally extends Counter {{}}");
     let (status, body) = bench
         .api
         .upload("my-worker", &code, counter_metadata())

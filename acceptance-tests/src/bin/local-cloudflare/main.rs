@@ -56,6 +56,7 @@ async fn run(arguments: Arguments, started: Instant) -> Result<(), Box<dyn Error
         port: arguments.port,
         workers_port: arguments.workers_port,
         state_dir: arguments.state_dir,
+        crons: true,
         ..Options::new(workerd)
     };
     if let Some(token) = arguments.token {

@@ -192,6 +192,7 @@ fn workers(workers: &[ShownWorker]) -> Markup {
                             }
                         } } }
                     }
+                    @if !worker.schedules.is_empty() { dt { "Schedules" } dd { (names(&worker.schedules)) } }
                     @if let Some(tag) = &worker.migration_tag {
                         dt { "Migration tag" } dd { code { bdi { (tag) } } }
                     }
@@ -351,6 +352,7 @@ mod tests {
                     kind: text(),
                     value: Some(text()),
                 }],
+                schedules: vec![text()],
                 migration_tag: Some(text()),
                 tags: vec![text()],
                 compatibility_date: Some(text()),
