@@ -17,6 +17,7 @@ use super::account::Account;
 use super::addresses::Addresses;
 use super::assets::{self, Assets};
 use super::bindings::{Binding, Target};
+use super::dispatch;
 use super::failure::ApiFailure;
 use super::runtime::{
     ExportKind, KeyMaterial, ModuleFile, ProbeFailure, ProbeFailureKind, Runtime, RuntimeError,
@@ -381,6 +382,7 @@ fn served(account: &Account, name: &str, script: &Script) -> ServedWorker {
             })
             .collect(),
         handles_cron: script.handles_cron(),
+        inner: dispatch::namespace(name).is_some(),
         assets: None,
     }
 }
@@ -390,6 +392,16 @@ fn served_binding(account: &Account, binding: &Binding) -> Option<ServedBinding>
     let name = binding.name.clone();
     match &binding.target {
         Target::Elsewhere if binding.kind == "assets" => Some(ServedBinding::Assets { name }),
+        // An outbound Worker is not put in between.
+        Target::Elsewhere if binding.kind == "dispatch_namespace" => {
+            let namespace = binding.text("namespace")?;
+            let workers = account.workers_in(namespace);
+            let workers = workers.map(|(key, _)| (dispatch::name(key).to_owned(), key.clone()));
+            Some(ServedBinding::Dispatcher {
+                name,
+                workers: workers.collect(),
+            })
+        }
         Target::Namespace(id) => {
             account.namespace_by_id(id)?;
             Some(ServedBinding::DurableObject {

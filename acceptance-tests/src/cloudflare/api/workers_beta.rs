@@ -44,7 +44,7 @@ fn list(api: &Api) -> Answer {
         api.number("per_page", 20, 1..=100)?,
     );
     let account = &api.seen;
-    let mut names: Vec<&String> = account.scripts.keys().collect();
+    let mut names: Vec<&String> = account.workers().map(|(name, _)| name).collect();
     let deployed = |name: &String| account.scripts[name].deployments.first().cloned();
     match api.query("order_by").unwrap_or("name") {
         "name" => {}
@@ -344,12 +344,13 @@ fn no_name() -> ApiFailure {
 
 /// The Worker with an immutable id or a name.
 fn name_of<'a>(account: &'a Account, id: &str) -> Result<&'a str, ApiFailure> {
-    let by_name = account
-        .scripts
-        .get_key_value(id)
-        .map(|(name, _)| name.as_str());
-    by_name
-        .or_else(|| account.name_of(id))
+    let mut workers = account.workers();
+    let found = match account.worker(id) {
+        Some(_) => workers.find(|(name, _)| *name == id),
+        None => workers.find(|(_, script)| script.tag == id),
+    };
+    found
+        .map(|(name, _)| name.as_str())
         .ok_or_else(ApiFailure::no_worker)
 }
 
