@@ -347,12 +347,10 @@ fn inherited(account: &Account, source: &Binding, name: &str) -> Result<Binding,
             .members
             .insert("class_name".into(), json!(namespace.class));
         if binding.members.contains_key("script_name") {
-            binding
-                .members
-                .insert(
-                    "script_name".into(),
-                    json!(dispatch::name(&namespace.script)),
-                );
+            binding.members.insert(
+                "script_name".into(),
+                json!(dispatch::name(&namespace.script)),
+            );
         }
     }
     Ok(binding)

@@ -44,6 +44,22 @@ struct Deployed {
     serving: u64,
     namespaces: BTreeSet<String>,
     stores: BTreeSet<Store>,
+    workers: Vec<ServedWorker>,
+}
+
+impl Deployed {
+    /// The Workers that keep a set from being served: the one that the runtime names, or else what was not served before.
+    fn guilty(&self, error: &RuntimeError, workers: &[ServedWorker]) -> Vec<String> {
+        match (error.culprit(workers), error) {
+            (Some(culprit), _) => vec![culprit.into()],
+            (None, RuntimeError::Refused(_)) => workers
+                .iter()
+                .filter(|worker| !self.workers.contains(worker))
+                .map(|worker| worker.name.clone())
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl Hosting {
@@ -69,8 +85,8 @@ impl Hosting {
         self.runtime.address()
     }
 
-    /// Runs an upload once; refuses what does not load (10021) or handles nothing (10068). `bindings` are those that a
-    /// classic script needs to load.
+    /// Runs an upload once; refuses what does not load (10021) or handles nothing (10068). `bindings` are what it
+    /// may read while it loads.
     pub(super) async fn probe(
         &self,
         entry: Entry,
@@ -89,10 +105,14 @@ impl Hosting {
             .as_deref()
             .unwrap_or(OLDEST_DATE);
         let flags = &settings.compatibility_flags;
+        let values = served_values(bindings, &modules);
         let probed = match entry.syntax {
-            Syntax::Modules => self.runtime.probe(&modules, main, date, flags).await,
+            Syntax::Modules => {
+                self.runtime
+                    .probe(&modules, main, &values, date, flags)
+                    .await
+            }
             Syntax::ServiceWorker => {
-                let values = served_values(bindings, &modules);
                 self.runtime
                     .probe_script(script, &values, date, flags)
                     .await
@@ -120,6 +140,28 @@ impl Hosting {
             }
         }
         Ok(Code::new(entry, modules, exports, startup_ms))
+    }
+
+    /// Sees whether code that was run before loads with other settings and bindings, too.
+    pub(super) async fn check_again(
+        &self,
+        code: &Code,
+        settings: &Settings,
+        bindings: &[Binding],
+    ) -> Result<(), ApiFailure> {
+        if let Some(assets) = &code.assets {
+            self.check_assets(&assets.config, settings).await?;
+        }
+        if code.modules.is_empty() {
+            return self.check_keys(bindings).await;
+        }
+        let entry = Entry {
+            part: code.main.clone(),
+            syntax: code.syntax,
+        };
+        let modules = code.modules.to_vec();
+        self.probe(entry, modules, settings, bindings).await?;
+        Ok(())
     }
 
     /// Refuses keys that cannot be imported: 10021. One of them would keep everything from being served.
@@ -187,7 +229,7 @@ impl Hosting {
             .difference(&namespaces)
             .cloned()
             .collect();
-        let workers = account
+        let mut workers: Vec<ServedWorker> = account
             .scripts
             .iter()
             // A Worker that was made without code answers nothing yet.
@@ -199,21 +241,29 @@ impl Hosting {
             consumers: consumers(&account),
             kept: kept.clone(),
         };
-        let deploy = self.runtime.deploy_with_stores(workers, stores, &dropped);
-        match deploy.await {
-            Ok(()) => {
+        loop {
+            let deploy = self
+                .runtime
+                .deploy_with_stores(workers.clone(), stores.clone(), &dropped);
+            let Err(error) = deploy.await else {
                 *deployed = Deployed {
                     serving: account.serving,
                     namespaces,
                     stores: kept,
+                    workers,
                 };
-            }
-            Err(error) => {
-                // Every upload has been run before, so this is a fault of local Cloudflare. Old code must not hide it.
+                return;
+            };
+            // Every upload has been run before. Code can still load in one place and not in the other; then all other
+            // Workers do without it. Old code must not hide it.
+            let guilty = deployed.guilty(&error, &workers);
+            if guilty.is_empty() || guilty.len() == workers.len() {
                 let reason = format!("The local runtime failed: {error}");
                 log::error!("{reason}");
-                self.runtime.fail(&reason).await;
+                return self.runtime.fail(&reason).await;
             }
+            log::error!("the Workers {guilty:?} do not start and are left out: {error}");
+            workers.retain(|worker| !guilty.contains(&worker.name));
         }
     }
 
@@ -387,7 +437,8 @@ fn served(account: &Account, name: &str, script: &Script) -> ServedWorker {
     }
 }
 
-/// Bindings of other kinds have nothing behind them here; those whose target is gone are left out.
+/// Bindings of other kinds have nothing behind them here; those whose target is gone, or has no such entrypoint
+/// (any more), are left out.
 fn served_binding(account: &Account, binding: &Binding) -> Option<ServedBinding> {
     let name = binding.name.clone();
     match &binding.target {
@@ -411,11 +462,14 @@ fn served_binding(account: &Account, binding: &Binding) -> Option<ServedBinding>
         }
         Target::Worker(tag) => {
             let worker = account.name_of(tag)?;
-            let answers = !account.scripts[worker].code.is_empty();
-            answers.then(|| ServedBinding::Service {
+            let code = &account.scripts[worker].code;
+            let entrypoint = binding.text("entrypoint");
+            let entrypoint = entrypoint.filter(|it| !it.is_empty() && *it != "default");
+            let exported = entrypoint.is_none_or(|it| code.exports.has_entrypoint(it));
+            (exported && !code.is_empty()).then(|| ServedBinding::Service {
                 name,
                 worker: worker.into(),
-                entrypoint: binding.text("entrypoint").map(str::to_owned),
+                entrypoint: entrypoint.map(str::to_owned),
             })
         }
         Target::Elsewhere => Some(ServedBinding::Store {

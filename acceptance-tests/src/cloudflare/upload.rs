@@ -148,10 +148,34 @@ impl Metadata {
         settings
     }
 
-    /// The bindings as they were sent, with nothing looked up.
-    pub fn given_bindings(&self) -> Vec<Binding> {
-        let drafts = self.bindings.iter().flatten();
-        drafts.map(Draft::alone).collect()
+    /// The bindings after this request with nothing looked up: those given, and what stays of those of before.
+    pub fn expected_bindings(&self, before: &[Binding], secrets: Secrets) -> Vec<Binding> {
+        let drafts = || self.bindings.iter().flatten();
+        let mut expected: Vec<Binding> = drafts()
+            .filter_map(|draft| match draft.inherits() {
+                None => Some(draft.alone()),
+                Some(source) => {
+                    let source = before.iter().find(|binding| binding.name == source)?;
+                    let name = draft.name().to_owned();
+                    Some(Binding {
+                        name,
+                        ..source.clone()
+                    })
+                }
+            })
+            .collect();
+        let kept = before.iter().filter(|binding| {
+            let kept = self.keep.contains(&binding.kind)
+                || secrets == Secrets::Kept && binding.is_secret();
+            kept && !drafts().any(|draft| draft.name() == binding.name)
+        });
+        expected.extend(kept.cloned());
+        expected
+    }
+
+    /// Whether the request says what is bound.
+    pub fn gives_bindings(&self) -> bool {
+        self.bindings.is_some()
     }
 
     /// Whether a usage model is asked for that needs a paid account.
@@ -495,12 +519,12 @@ fn change_classes(
     lifecycle.check_migrations(upload.metadata.migrations.as_ref())?;
     let mut tag = before.and_then(|script| script.migration_tag.clone());
     if let Some(migrations) = &upload.metadata.migrations {
-        migrations
-            .check_tag(tag.as_deref())
-            .map_err(|failure| match dispatch::namespace(&upload.script) {
+        migrations.check_tag(tag.as_deref()).map_err(|failure| {
+            match dispatch::namespace(&upload.script) {
                 Some(_) => dispatch::tag_mismatch(tag.as_deref()),
                 None => failure,
-            })?;
+            }
+        })?;
         if let Some(new) = &migrations.new_tag {
             tag = Some(new.clone()).filter(|tag| !tag.is_empty());
         }

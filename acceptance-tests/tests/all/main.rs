@@ -24,6 +24,8 @@ mod leftovers;
 mod local_assets;
 mod local_cloudflare;
 mod local_exports;
+mod local_hostile;
+mod local_platforms;
 mod local_stores;
 mod local_traffic;
 mod local_versions;

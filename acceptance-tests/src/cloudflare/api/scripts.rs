@@ -176,11 +176,14 @@ pub(super) async fn new_code(
     keeps: Option<&Script>,
 ) -> Result<Upload, ApiFailure> {
     check_size(&modules)?;
+    let account = api.cloud.account();
+    let latest = account.scripts.get(name).and_then(Script::latest);
+    let before = latest.map_or(&[][..], |version| &version.bindings);
     let (settings, bindings) = match keeps {
         Some(script) => (script.settings.clone(), script.bindings.clone()),
         None => (
             metadata.settings(Settings::default()),
-            metadata.given_bindings(),
+            metadata.expected_bindings(before, account.secrets),
         ),
     };
     let (hosting, uploaded) = (&api.cloud.hosting, metadata.assets.as_ref());

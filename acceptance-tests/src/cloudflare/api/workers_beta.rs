@@ -9,6 +9,7 @@ use super::versions::{AUTHOR_EMAIL, AUTHOR_ID};
 use super::{Answer, Api, ok, page, scripts, wrong_method};
 use crate::cloudflare::account::Account;
 use crate::cloudflare::clock;
+use crate::cloudflare::dispatch;
 use crate::cloudflare::failure::ApiFailure;
 use crate::cloudflare::runtime::ModuleFile;
 use crate::cloudflare::script::{SCRIPT_SETTINGS, Script, ScriptSubdomain, Syntax};
@@ -433,7 +434,12 @@ fn shown(account: &Account, name: &str) -> Value {
 
 /// Who else depends on the Worker.
 fn references(account: &Account, name: &str, script: &Script) -> Value {
-    let worker = |from: &str| (json!(account.scripts[from].tag), json!(from));
+    let worker = |from: &str| {
+        (
+            json!(account.scripts[from].tag),
+            json!(dispatch::name(from)),
+        )
+    };
     let objects = account.bindings_to_namespaces(|ns| ns.script == name);
     let objects: Vec<Value> = objects
         .filter(|(from, _, _)| *from != name)

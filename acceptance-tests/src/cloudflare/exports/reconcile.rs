@@ -11,9 +11,9 @@ use super::report::{
 };
 use super::transfer::{Subject, check_storage};
 use crate::cloudflare::account::{Account, Namespace, Plan};
+use crate::cloudflare::dispatch;
 use crate::cloudflare::failure::ApiFailure;
 use crate::cloudflare::migrations::{hand_over, provision};
-use crate::cloudflare::dispatch;
 use crate::cloudflare::script::Exports;
 
 /// Makes the namespaces of a Worker what its map declares, and says what was done. On an error the account is not

@@ -25,8 +25,8 @@ fn hints<'a>(
     account.scripts.iter().filter_map(move |(target, script)| {
         let live = script.exports.live(class)?;
         let from = live.transfer_from.as_deref()?;
-        let waits = dispatch::beside(target, from) == source
-            && account.namespace(target, class).is_none();
+        let waits =
+            dispatch::beside(target, from) == source && account.namespace(target, class).is_none();
         waits.then_some((target.as_str(), live))
     })
 }
@@ -42,7 +42,8 @@ impl<'a> Subject<'a> {
             Some(_) => this,
             None => other,
         };
-        let text = format!("{what}, which is on the other side of the boundary of a dispatch namespace");
+        let text =
+            format!("{what}, which is on the other side of the boundary of a dispatch namespace");
         self.finding(scenario, text)
             .advise("transfer between Workers of the same dispatch namespace, or between Workers that are in none")
     }

@@ -355,6 +355,7 @@ impl<'a> Config<'a> {
 }
 
 /// The code of a Worker, whether it is going to be served or only probed.
+#[derive(Clone, Copy)]
 pub(super) struct Code<'a> {
     pub(super) main: &'a str,
     pub(super) syntax: Syntax,
@@ -426,7 +427,7 @@ pub(super) fn service_name(worker: &str) -> String {
 }
 
 /// The service of a Worker's files.
-fn assets_name(worker: &str) -> String {
+pub(super) fn assets_name(worker: &str) -> String {
     format!("assets {worker}")
 }
 

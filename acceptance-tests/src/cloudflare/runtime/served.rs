@@ -31,7 +31,7 @@ pub enum Syntax {
 }
 
 /// A Worker with everything it needs to answer requests.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServedWorker {
     /// The script name.
     pub name: String,
