@@ -42,13 +42,13 @@ impl Bench {
     async fn with_namespaces(names: &[&str]) -> Self {
         let bench = Self::start().await;
         for name in names {
-            let created = bench.json(Method::POST, NAMESPACES, json!({"name": name}));
+            let created = bench.send_json(Method::POST, NAMESPACES, json!({"name": name}));
             assert_eq!(created.await.0, 200);
         }
         bench
     }
 
-    async fn json(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
+    async fn send_json(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
         self.send(self.request(method, path).json(&body)).await
     }
 
@@ -98,11 +98,11 @@ fn ids(list: &Value) -> Vec<&str> {
 async fn namespaces_are_created_listed_and_deleted_with_their_workers() {
     let bench = Bench::with_namespaces(&["customers"]).await;
     let (status, body) = bench
-        .json(Method::POST, NAMESPACES, json!({"name": "customers"}))
+        .send_json(Method::POST, NAMESPACES, json!({"name": "customers"}))
         .await;
     assert_eq!((status, code(&body)), (409, &json!(100_120)));
     let (_, body) = bench
-        .json(Method::POST, NAMESPACES, json!({"name": "a/b"}))
+        .send_json(Method::POST, NAMESPACES, json!({"name": "a/b"}))
         .await;
     assert_eq!(code(&body), 10021);
     assert_eq!(
@@ -306,14 +306,14 @@ async fn a_worker_of_a_namespace_has_settings_content_secrets_and_tags() {
 
     let secret = json!({"type": "secret_text", "name": "KEY", "text": "hidden"});
     let (status, _) = bench
-        .json(Method::PUT, &format!("{one}/secrets"), secret)
+        .send_json(Method::PUT, &format!("{one}/secrets"), secret)
         .await;
     assert_eq!(status, 200);
     let shown = json!([{"type": "secret_text", "name": "KEY"}]);
     assert_eq!(bench.get(&format!("{one}/secrets")).await, shown);
 
     let tags = format!("{one}/tags");
-    let (_, body) = bench.json(Method::PUT, &tags, json!(["x", "y"])).await;
+    let (_, body) = bench.send_json(Method::PUT, &tags, json!(["x", "y"])).await;
     assert_eq!(body["result"], json!(["x", "y"]));
     let put = bench.request(Method::PUT, &format!("{tags}/z"));
     assert_eq!(bench.send(put).await.0, 200);
@@ -321,7 +321,7 @@ async fn a_worker_of_a_namespace_has_settings_content_secrets_and_tags() {
     assert_eq!(bench.send(delete).await.0, 200);
     assert_eq!(bench.get(&tags).await, json!(["x", "z"]));
     let nine: Vec<String> = (0..9).map(|n| n.to_string()).collect();
-    let (status, _) = bench.json(Method::PUT, &tags, json!(nine)).await;
+    let (status, _) = bench.send_json(Method::PUT, &tags, json!(nine)).await;
     assert_eq!(status, 403);
 
     let found = bench.get(&format!("{scripts}?tags=x:yes,y:no")).await;
