@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::bindings::{Binding, Target};
+use super::dispatch::{self, DispatchNamespace};
 use super::domains::Domain;
 use super::failure::ApiFailure;
 use super::routes::{self, Route, Zone};
@@ -29,7 +30,7 @@ pub struct Account {
     pub secrets: Secrets,
     /// What the account's Workers have in common.
     pub settings: AccountSettings,
-    /// Workers by name.
+    /// Workers by name; those in dispatch namespaces by the key that `dispatch` gives them.
     pub scripts: BTreeMap<String, Script>,
     /// Namespaces in the order of their creation.
     pub namespaces: Vec<Namespace>,
@@ -42,6 +43,9 @@ pub struct Account {
     /// Custom domains, in the order of their creation.
     #[serde(default)]
     pub domains: Vec<Domain>,
+    /// Dispatch namespaces, in the order of their creation.
+    #[serde(default)]
+    pub dispatch_namespaces: Vec<DispatchNamespace>,
     /// KV namespaces, databases, buckets and queues.
     #[serde(default)]
     pub stores: Stores,
@@ -58,7 +62,7 @@ pub struct Namespace {
     pub id: String,
     /// `<script>_<class>` as it was at creation; unique in the account.
     pub name: String,
-    /// The Worker that implements it now.
+    /// The Worker that implements it now, by its key.
     pub script: String,
     /// The class that implements it now.
     pub class: String,
@@ -135,6 +139,7 @@ impl Account {
             zones: routes::first_zones(),
             routes: Vec::new(),
             domains: Vec::new(),
+            dispatch_namespaces: Vec::new(),
             stores: Stores::default(),
             serving: 0,
             seed: seed.into(),
@@ -270,7 +275,7 @@ impl Account {
 
     /// Gives a Worker another name. Its namespaces, data and immutable id stay.
     pub fn rename_worker(&mut self, old: &str, new: &str) -> Result<(), ApiFailure> {
-        if !self.scripts.contains_key(old) {
+        if self.worker(old).is_none() {
             return Err(ApiFailure::no_service());
         }
         check_script_name(new)?;
@@ -299,6 +304,7 @@ impl Account {
         let tag = script.tag.clone();
         if !force {
             self.stores.check_delete(&tag)?;
+            let shown = dispatch::name(name);
             let others = |found: Vec<&str>| {
                 let mut names: Vec<&str> = found.into_iter().filter(|n| *n != name).collect();
                 names.dedup();
@@ -312,7 +318,7 @@ impl Account {
                 return Err(ApiFailure::refused(
                     10142,
                     format!(
-                        "Cannot delete service '{name}' because it is still referenced by service bindings in \
+                        "Cannot delete service '{shown}' because it is still referenced by service bindings in \
                      Workers '{names}'. Please remove bindings pointing to it and try again."
                     ),
                 ));
@@ -326,7 +332,7 @@ impl Account {
                 return Err(ApiFailure::refused(
                     10061,
                     format!(
-                        "Cannot delete service '{name}' because its Durable Objects are still referenced by \
+                        "Cannot delete service '{shown}' because its Durable Objects are still referenced by \
                      bindings in Workers '{names}'. Please remove bindings pointing to it and try again."
                     ),
                 ));

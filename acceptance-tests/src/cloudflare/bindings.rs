@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::account::{Account, Plan};
+use super::dispatch;
 use super::failure::ApiFailure;
 use super::versions::Version;
 
@@ -102,6 +103,7 @@ impl Binding {
                 if namespace.script == script {
                     members.insert("class_name".into(), json!(namespace.class));
                     members.remove("script_name");
+                    members.remove("dispatch_namespace");
                 } else {
                     // Names of another Worker's class are shown as they were sent; the id is what follows a rename.
                     members
@@ -109,7 +111,10 @@ impl Binding {
                         .or_insert_with(|| json!(namespace.class));
                     members
                         .entry("script_name")
-                        .or_insert_with(|| json!(namespace.script));
+                        .or_insert_with(|| json!(dispatch::name(&namespace.script)));
+                    if let Some(dispatch) = dispatch::namespace(&namespace.script) {
+                        members.insert("dispatch_namespace".into(), json!(dispatch));
+                    }
                 }
             }
         }
@@ -342,9 +347,10 @@ fn inherited(account: &Account, source: &Binding, name: &str) -> Result<Binding,
             .members
             .insert("class_name".into(), json!(namespace.class));
         if binding.members.contains_key("script_name") {
-            binding
-                .members
-                .insert("script_name".into(), json!(namespace.script));
+            binding.members.insert(
+                "script_name".into(),
+                json!(dispatch::name(&namespace.script)),
+            );
         }
     }
     Ok(binding)
@@ -380,13 +386,17 @@ fn find_target(account: &Account, script: &str, draft: &Draft) -> Result<Target,
                 })?;
                 return Ok(Target::Namespace(found.id.clone()));
             };
-            let host = text("script_name").unwrap_or(script);
-            if let Some(namespace) = account.namespace(host, class) {
+            if let Some(namespace) = text("dispatch_namespace") {
+                account.dispatch_namespace(namespace)?;
+            }
+            let key = draft.host(script);
+            if let Some(namespace) = account.namespace(&key, class) {
                 return Ok(Target::Namespace(namespace.id.clone()));
             }
-            Err(if host == script {
+            let host = dispatch::name(&key);
+            Err(if key == script {
                 not_configured(class)
-            } else if account.scripts.contains_key(host) {
+            } else if account.scripts.contains_key(&key) {
                 ApiFailure::refused(
                     10061,
                     format!(
@@ -404,7 +414,7 @@ fn find_target(account: &Account, script: &str, draft: &Draft) -> Result<Target,
         }
         "service" => {
             let name = text("service").unwrap_or_default();
-            let Some(target) = account.scripts.get(name) else {
+            let Some(target) = account.worker(name) else {
                 return Err(ApiFailure::refused(
                     10143,
                     format!(
@@ -424,6 +434,10 @@ fn find_target(account: &Account, script: &str, draft: &Draft) -> Result<Target,
                     ),
                 )),
             }
+        }
+        "dispatch_namespace" => {
+            account.dispatch_namespace(text("namespace").unwrap_or_default())?;
+            Ok(Target::Elsewhere)
         }
         _ => Ok(Target::Elsewhere),
     }
@@ -462,9 +476,21 @@ impl Draft {
 
     /// The class of the Worker itself that the binding names.
     pub fn own_class(&self, script: &str) -> Option<&str> {
-        let host = self.members.get("script_name").and_then(Value::as_str);
-        self.class()
-            .filter(|_| host.is_none_or(|host| host.is_empty() || host == script))
+        self.class().filter(|_| self.host(script) == script)
+    }
+
+    /// The Worker that a Durable Object binding of `script` names, which is `script` itself if it names none.
+    fn host(&self, script: &str) -> String {
+        let text = |member: &str| {
+            let text = self.members.get(member).and_then(Value::as_str);
+            text.filter(|text| !text.is_empty())
+        };
+        let own = dispatch::name(script);
+        match (text("dispatch_namespace"), text("script_name")) {
+            (Some(namespace), named) => dispatch::key(namespace, named.unwrap_or(own)),
+            (None, Some(named)) if named != own => dispatch::outside(named),
+            _ => script.into(),
+        }
     }
 
     /// The namespace that a Durable Object binding gives by id alone.

@@ -94,7 +94,7 @@ impl Account {
         draft: &DomainDraft,
         override_origin: bool,
     ) -> Result<Domain, ApiFailure> {
-        let worker = self.scripts.get(script).ok_or_else(ApiFailure::no_worker)?;
+        let worker = self.worker(script).ok_or_else(ApiFailure::no_worker)?;
         let worker = worker.tag.clone();
         let zone = self.zone_for(draft)?.id.clone();
         let former = self
@@ -144,7 +144,7 @@ impl Account {
         override_origin: bool,
         only: bool,
     ) -> Result<Vec<Domain>, ApiFailure> {
-        let worker = self.scripts.get(script).ok_or_else(ApiFailure::no_worker)?;
+        let worker = self.worker(script).ok_or_else(ApiFailure::no_worker)?;
         let worker = worker.tag.clone();
         if only {
             self.domains.retain(|domain| {
@@ -165,7 +165,7 @@ impl Account {
         drafts: &[DomainDraft],
         only: bool,
     ) -> Result<Changeset, ApiFailure> {
-        let worker = self.scripts.get(script).ok_or_else(ApiFailure::no_worker)?;
+        let worker = self.worker(script).ok_or_else(ApiFailure::no_worker)?;
         let mut changes = Changeset::default();
         for draft in drafts {
             let zone = self.zone_for(draft)?;

@@ -17,6 +17,7 @@ use super::account::Account;
 use super::addresses::Addresses;
 use super::assets::{self, Assets};
 use super::bindings::{Binding, Target};
+use super::dispatch;
 use super::failure::ApiFailure;
 use super::runtime::{
     ExportKind, KeyMaterial, ModuleFile, ProbeFailure, ProbeFailureKind, Runtime, RuntimeError,
@@ -44,6 +45,23 @@ struct Deployed {
     namespaces: BTreeSet<String>,
     /// The account's `serving` up to which the data of deleted stores is gone; kept on the disk.
     stores_deleted: u64,
+    /// What was served.
+    workers: Vec<ServedWorker>,
+}
+
+impl Deployed {
+    /// The Workers that keep a set from being served: the one that the runtime names, or else what was not served before.
+    fn guilty(&self, error: &RuntimeError, workers: &[ServedWorker]) -> Vec<String> {
+        match (error.culprit(workers), error) {
+            (Some(culprit), _) => vec![culprit.into()],
+            (None, RuntimeError::Refused(_)) => workers
+                .iter()
+                .filter(|worker| !self.workers.contains(worker))
+                .map(|worker| worker.name.clone())
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// Holds that number. No namespace and no kind of store has a folder of this name.
@@ -82,8 +100,8 @@ impl Hosting {
         self.runtime.address()
     }
 
-    /// Runs an upload once; refuses what does not load (10021) or handles nothing (10068). `bindings` are those that a
-    /// classic script needs to load.
+    /// Runs an upload once; refuses what does not load (10021) or handles nothing (10068). `bindings` are what it
+    /// may read while it loads.
     pub(super) async fn probe(
         &self,
         entry: Entry,
@@ -102,10 +120,14 @@ impl Hosting {
             .as_deref()
             .unwrap_or(OLDEST_DATE);
         let flags = &settings.compatibility_flags;
+        let values = served_values(bindings, &modules);
         let probed = match entry.syntax {
-            Syntax::Modules => self.runtime.probe(&modules, main, date, flags).await,
+            Syntax::Modules => {
+                self.runtime
+                    .probe(&modules, main, &values, date, flags)
+                    .await
+            }
             Syntax::ServiceWorker => {
-                let values = served_values(bindings, &modules);
                 self.runtime
                     .probe_script(script, &values, date, flags)
                     .await
@@ -133,6 +155,28 @@ impl Hosting {
             }
         }
         Ok(Code::new(entry, modules, exports, startup_ms))
+    }
+
+    /// Sees whether code that was run before loads with other settings and bindings, too.
+    pub(super) async fn check_again(
+        &self,
+        code: &Code,
+        settings: &Settings,
+        bindings: &[Binding],
+    ) -> Result<(), ApiFailure> {
+        if let Some(assets) = &code.assets {
+            self.check_assets(&assets.config, settings).await?;
+        }
+        if code.modules.is_empty() {
+            return self.check_keys(bindings).await;
+        }
+        let entry = Entry {
+            part: code.main.clone(),
+            syntax: code.syntax,
+        };
+        let modules = code.modules.to_vec();
+        self.probe(entry, modules, settings, bindings).await?;
+        Ok(())
     }
 
     /// Refuses keys that cannot be imported: 10021. One of them would keep everything from being served.
@@ -202,7 +246,7 @@ impl Hosting {
             .difference(&namespaces)
             .cloned()
             .collect();
-        let workers = account
+        let mut workers: Vec<ServedWorker> = account
             .scripts
             .iter()
             // A Worker that was made without code answers nothing yet.
@@ -217,28 +261,35 @@ impl Hosting {
                 .collect(),
             consumers: consumers(&account),
         };
-        let deletes_stores = !stores.dropped.is_empty();
-        let deploy = self.runtime.deploy_with_stores(workers, stores, &dropped);
-        match deploy.await {
-            Ok(()) => {
+        loop {
+            let deploy = self
+                .runtime
+                .deploy_with_stores(workers.clone(), stores.clone(), &dropped);
+            let Err(error) = deploy.await else {
                 *deployed = Deployed {
                     serving: account.serving,
                     namespaces,
                     stores_deleted: account.serving,
+                    workers,
                 };
                 let number = account.serving.to_string();
-                if deletes_stores
+                if !stores.dropped.is_empty()
                     && let Err(error) = std::fs::write(self.disk.join(STORES_DELETED), number)
                 {
                     log::error!("deleted stores will be deleted again: {error}");
                 }
-            }
-            Err(error) => {
-                // Every upload has been run before, so this is a fault of local Cloudflare. Old code must not hide it.
+                return;
+            };
+            // Every upload has been run before. Code can still load in one place and not in the other; then all other
+            // Workers do without it. Old code must not hide it.
+            let guilty = deployed.guilty(&error, &workers);
+            if guilty.is_empty() || guilty.len() == workers.len() {
                 let reason = format!("The local runtime failed: {error}");
                 log::error!("{reason}");
-                self.runtime.fail(&reason).await;
+                return self.runtime.fail(&reason).await;
             }
+            log::error!("the Workers {guilty:?} do not start and are left out: {error}");
+            workers.retain(|worker| !guilty.contains(&worker.name));
         }
     }
 
@@ -407,15 +458,27 @@ fn served(account: &Account, name: &str, script: &Script) -> ServedWorker {
             })
             .collect(),
         handles_cron: script.handles_cron(),
+        inner: dispatch::namespace(name).is_some(),
         assets: None,
     }
 }
 
-/// Bindings of other kinds have nothing behind them here; those whose target is gone are left out.
+/// Bindings of other kinds have nothing behind them here; those whose target is gone, or has no such entrypoint
+/// (any more), are left out.
 fn served_binding(account: &Account, binding: &Binding) -> Option<ServedBinding> {
     let name = binding.name.clone();
     match &binding.target {
         Target::Elsewhere if binding.kind == "assets" => Some(ServedBinding::Assets { name }),
+        // An outbound Worker is not put in between.
+        Target::Elsewhere if binding.kind == "dispatch_namespace" => {
+            let namespace = binding.text("namespace")?;
+            let workers = account.workers_in(namespace);
+            let workers = workers.map(|(key, _)| (dispatch::name(key).to_owned(), key.clone()));
+            Some(ServedBinding::Dispatcher {
+                name,
+                workers: workers.collect(),
+            })
+        }
         Target::Namespace(id) => {
             account.namespace_by_id(id)?;
             Some(ServedBinding::DurableObject {
@@ -425,11 +488,14 @@ fn served_binding(account: &Account, binding: &Binding) -> Option<ServedBinding>
         }
         Target::Worker(tag) => {
             let worker = account.name_of(tag)?;
-            let answers = !account.scripts[worker].code.is_empty();
-            answers.then(|| ServedBinding::Service {
+            let code = &account.scripts[worker].code;
+            let entrypoint = binding.text("entrypoint");
+            let entrypoint = entrypoint.filter(|it| !it.is_empty() && *it != "default");
+            let exported = entrypoint.is_none_or(|it| code.exports.has_entrypoint(it));
+            (exported && !code.is_empty()).then(|| ServedBinding::Service {
                 name,
                 worker: worker.into(),
-                entrypoint: binding.text("entrypoint").map(str::to_owned),
+                entrypoint: entrypoint.map(str::to_owned),
             })
         }
         Target::Elsewhere => Some(ServedBinding::Store {

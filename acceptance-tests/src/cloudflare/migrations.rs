@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::account::{Account, Namespace, NamespaceNames, Plan};
+use super::dispatch;
 use super::failure::{ApiFailure, json_kind};
 use super::script::Exports;
 
@@ -328,7 +329,18 @@ impl Step {
             Step::Transfer {
                 from, from_script, ..
             } => {
-                let Some(source) = account.scripts.get(from_script) else {
+                let key = dispatch::beside(script, from_script);
+                let Some(source) = account.scripts.get(&key) else {
+                    if account.is_across(script, from_script) {
+                        // Code and text of this refusal are not published.
+                        return Err(ApiFailure::refused(
+                            10074,
+                            format!(
+                                "Cannot apply {verb} migration to class '{from}' from script '{from_script}' across \
+                                 the boundary of a dispatch namespace"
+                            ),
+                        ));
+                    }
                     return Err(ApiFailure::refused(
                         10074,
                         format!(
@@ -347,7 +359,7 @@ impl Step {
                         ),
                     ));
                 }
-                if from_script == script || provisioned(before, from_script, from).is_none() {
+                if key == script || provisioned(before, &key, from).is_none() {
                     return Err(ApiFailure::refused(
                         10074,
                         format!(
@@ -395,14 +407,14 @@ impl Step {
                     .retain(|ns| ns.script != script || ns.class != *class);
                 return Ok(());
             }
-            Step::Rename { from, to } => (script, from, to),
+            Step::Rename { from, to } => (script.to_owned(), from, to),
             Step::Transfer {
                 from,
                 from_script,
                 to,
-            } => (from_script.as_str(), from, to),
+            } => (dispatch::beside(script, from_script), from, to),
         };
-        match provisioned(before, owner, from) {
+        match provisioned(before, &owner, from) {
             Some(namespace) => hand_over(account, &namespace.id, script, to),
             None => Ok(()),
         }

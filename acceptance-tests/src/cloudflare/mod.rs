@@ -13,6 +13,7 @@ pub mod bindings;
 mod calls;
 mod clock;
 mod control;
+pub mod dispatch;
 pub mod domains;
 mod door;
 pub mod exports;

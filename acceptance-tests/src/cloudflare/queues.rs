@@ -172,7 +172,7 @@ impl Account {
             (_, Some(id)) => check_consumer(before.as_ref(), id)?,
             (None, None) => {}
         }
-        let script = self.scripts.get(&request.script);
+        let script = self.worker(&request.script);
         let script = script.ok_or_else(ApiFailure::no_worker)?;
         check_queue_handler(&script.code.exports)?;
         let worker = script.tag.clone();

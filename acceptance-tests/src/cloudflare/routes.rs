@@ -227,8 +227,7 @@ impl Account {
         let worker = match draft.script.as_deref() {
             None | Some("") => None,
             Some(script) => Some(
-                self.scripts
-                    .get(script)
+                self.worker(script)
                     .map(|script| script.tag.clone())
                     .ok_or_else(|| {
                         ApiFailure::refused(10019, "workers.api.error.invalid_route_script_missing")
@@ -271,7 +270,7 @@ impl Account {
         script: &str,
         wanted: &[(String, Option<String>)],
     ) -> Result<(), ApiFailure> {
-        let tag = self.scripts.get(script).ok_or_else(ApiFailure::no_worker)?;
+        let tag = self.worker(script).ok_or_else(ApiFailure::no_worker)?;
         let tag = tag.tag.clone();
         let patterns: Vec<&String> = wanted.iter().map(|(pattern, _)| pattern).collect();
         self.routes.retain(|route| {

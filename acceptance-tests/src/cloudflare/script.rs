@@ -115,6 +115,13 @@ pub struct Exports {
     pub alarms: bool,
 }
 
+impl Exports {
+    /// Whether a service binding can name an export.
+    pub fn has_entrypoint(&self, wanted: &str) -> bool {
+        self.entrypoints.iter().any(|(name, _)| name == wanted)
+    }
+}
+
 impl Script {
     /// Whether there is something that a cron trigger can run.
     pub fn handles_cron(&self) -> bool {

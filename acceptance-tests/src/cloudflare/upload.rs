@@ -9,6 +9,7 @@ use super::account::{Account, Plan, Secrets, check_script_name};
 use super::assets::{self, AssetsDraft};
 use super::bindings::{self, BLOBS, Binding, Draft, Inheritance, SECRETS, Target};
 use super::clock;
+use super::dispatch;
 use super::exports::{self, Declaration, Deploy, Lifecycle};
 use super::failure::ApiFailure;
 use super::migrations::{Migrations, check_exports};
@@ -18,6 +19,8 @@ use super::versions::{self, Content, Occasion};
 
 /// All modules of a Worker together: 64 MiB.
 const LARGEST_CODE: usize = 64 << 20;
+
+const MOST_TAGS: usize = 10;
 
 /// The `metadata` (or `settings`) of a request after its shape was checked.
 #[derive(Clone, Debug, Default)]
@@ -145,10 +148,34 @@ impl Metadata {
         settings
     }
 
-    /// The bindings as they were sent, with nothing looked up.
-    pub fn given_bindings(&self) -> Vec<Binding> {
-        let drafts = self.bindings.iter().flatten();
-        drafts.map(Draft::alone).collect()
+    /// The bindings after this request with nothing looked up: those given, and what stays of those of before.
+    pub fn expected_bindings(&self, before: &[Binding], secrets: Secrets) -> Vec<Binding> {
+        let drafts = || self.bindings.iter().flatten();
+        let mut expected: Vec<Binding> = drafts()
+            .filter_map(|draft| match draft.inherits() {
+                None => Some(draft.alone()),
+                Some(source) => {
+                    let source = before.iter().find(|binding| binding.name == source)?;
+                    let name = draft.name().to_owned();
+                    Some(Binding {
+                        name,
+                        ..source.clone()
+                    })
+                }
+            })
+            .collect();
+        let kept = before.iter().filter(|binding| {
+            let kept = self.keep.contains(&binding.kind)
+                || secrets == Secrets::Kept && binding.is_secret();
+            kept && !drafts().any(|draft| draft.name() == binding.name)
+        });
+        expected.extend(kept.cloned());
+        expected
+    }
+
+    /// Whether the request says what is bound.
+    pub fn gives_bindings(&self) -> bool {
+        self.bindings.is_some()
     }
 
     /// Whether a usage model is asked for that needs a paid account.
@@ -158,14 +185,16 @@ impl Metadata {
     }
 
     /// The tags that the request sets, checked.
-    fn check_tags(&self) -> Result<(), ApiFailure> {
+    fn check_tags(&self, most: usize) -> Result<(), ApiFailure> {
         let tags = strings(self.fields.get("tags"));
         // The numeric codes of the tag limits are not published.
-        if tags.len() > 10 {
+        if tags.len() > most {
             return Err(ApiFailure::new(
                 403,
                 10021,
-                "You have exceeded the limit of 10 tags per Worker. Remove a tag to add another.",
+                format!(
+                    "You have exceeded the limit of {most} tags per Worker. Remove a tag to add another."
+                ),
             ));
         }
         for tag in tags {
@@ -221,8 +250,16 @@ pub fn check_request(
     script: &str,
     metadata: &Metadata,
 ) -> Result<(), ApiFailure> {
-    check_script_name(script)?;
-    metadata.check_tags()?;
+    check_script_name(dispatch::name(script))?;
+    let namespace = dispatch::namespace(script);
+    if let Some(namespace) = namespace {
+        account.dispatch_namespace(namespace)?;
+    }
+    metadata.check_tags(if namespace.is_some() {
+        dispatch::MOST_TAGS
+    } else {
+        MOST_TAGS
+    })?;
     if account.plan == Plan::Free && metadata.wants_paid_usage() {
         return Err(ApiFailure::new(
             403,
@@ -230,11 +267,14 @@ pub fn check_request(
             "The usage model is not available to your account.",
         ));
     }
+    if namespace.is_some() {
+        return Ok(());
+    }
     if account.subdomain.is_none() {
         return Err(no_subdomain());
     }
     let limit = if account.plan == Plan::Free { 100 } else { 500 };
-    if !account.scripts.contains_key(script) && account.scripts.len() >= limit {
+    if !account.scripts.contains_key(script) && account.workers().count() >= limit {
         return Err(ApiFailure::new(
             403,
             10037,
@@ -479,7 +519,12 @@ fn change_classes(
     lifecycle.check_migrations(upload.metadata.migrations.as_ref())?;
     let mut tag = before.and_then(|script| script.migration_tag.clone());
     if let Some(migrations) = &upload.metadata.migrations {
-        migrations.check_tag(tag.as_deref())?;
+        migrations.check_tag(tag.as_deref()).map_err(|failure| {
+            match dispatch::namespace(&upload.script) {
+                Some(_) => dispatch::tag_mismatch(tag.as_deref()),
+                None => failure,
+            }
+        })?;
         if let Some(new) = &migrations.new_tag {
             tag = Some(new.clone()).filter(|tag| !tag.is_empty());
         }

@@ -33,6 +33,8 @@ mod local_cloudflare;
 #[cfg(unix)]
 mod local_command;
 mod local_exports;
+mod local_hostile;
+mod local_platforms;
 mod local_stores;
 mod local_traffic;
 mod local_versions;

@@ -345,6 +345,7 @@ async fn a_probe_tells_what_each_export_is() {
         .probe(
             &[note, module("index.js", source)],
             "index.js",
+            &[],
             "2022-03-01",
             &[],
         )
@@ -441,7 +442,7 @@ async fn a_probe_says_why_an_upload_cannot_be_served() {
         let flags: Vec<String> = flags.split_whitespace().map(Into::into).collect();
         let failure = bench
             .runtime
-            .probe(&[module("index.js", source)], "index.js", date, &flags)
+            .probe(&[module("index.js", source)], "index.js", &[], date, &flags)
             .await
             .expect_err(source);
         assert_eq!(

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{Answer, Api, form, ok, respond, wrong_method};
 use crate::cloudflare::account::check_script_name;
 use crate::cloudflare::assets::{Assets, AssetsDraft};
+use crate::cloudflare::dispatch;
 use crate::cloudflare::failure::ApiFailure;
 use crate::cloudflare::script::Settings;
 
@@ -15,7 +16,7 @@ pub(super) async fn session(api: &Api, name: &str) -> Answer {
     if api.method != "POST" {
         return Err(wrong_method());
     }
-    check_script_name(name)?;
+    check_script_name(dispatch::name(name))?;
     let (request, cloud) = (api.json()?, api.cloud.clone());
     let plan = cloud.account().plan;
     let session = blocking(move || cloud.assets.begin(&request, plan)).await?;

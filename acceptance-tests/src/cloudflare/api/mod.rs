@@ -4,6 +4,7 @@ mod accounts;
 mod assets;
 mod d1;
 mod deployments;
+mod dispatch;
 mod domains;
 mod form;
 mod kv;
@@ -32,7 +33,7 @@ use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::account::Account;
+use super::account::{Account, check_script_name};
 use super::calls::{BodyNote, Call, Refusal};
 use super::clock;
 use super::failure::{ApiError, ApiFailure};
@@ -427,6 +428,12 @@ async fn route(api: &Api, path: &str) -> Answer {
             "Unauthorized to access requested resource",
         ));
     }
+    if let ["workers", "scripts" | "services" | "workers", name, ..] = *rest {
+        // A name with a slash would be taken for the key of a Worker in a dispatch namespace.
+        if name.contains('/') {
+            check_script_name(name)?;
+        }
+    }
     match *rest {
         [] => accounts::one(api),
         ["tokens", "verify"] => accounts::verify_token(api),
@@ -469,6 +476,9 @@ async fn route(api: &Api, path: &str) -> Answer {
         ["workers", "workers", id, "versions"] => workers_beta::versions(api, id).await,
         ["workers", "workers", id, "versions", version] => {
             workers_beta::version(api, id, version).await
+        }
+        ["workers", "dispatch", "namespaces", ref rest @ ..] => {
+            dispatch::answer(api, path, rest).await
         }
         ["workers", "durable_objects", "namespaces"] => namespaces::list(api),
         ["workers", "durable_objects", "namespaces", id, "objects"] => {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Answer, Api, page, wrong_method};
+use crate::cloudflare::dispatch;
 use crate::cloudflare::failure::ApiFailure;
 
 pub(super) fn list(api: &Api) -> Answer {
@@ -19,7 +20,15 @@ pub(super) fn list(api: &Api) -> Answer {
         .skip((number - 1).saturating_mul(size))
         .take(size)
         .map(|ns| {
-            json!({"id": ns.id, "name": ns.name, "script": ns.script, "class": ns.class, "use_sqlite": ns.sqlite})
+            let mut shown = json!({
+                "id": ns.id, "name": ns.name, "script": dispatch::name(&ns.script), "class": ns.class,
+                "use_sqlite": ns.sqlite,
+            });
+            // How Cloudflare shows these is not published; another Worker may have the name.
+            if let Some(namespace) = dispatch::namespace(&ns.script) {
+                shown["dispatch_namespace"] = json!(namespace);
+            }
+            shown
         })
         .collect();
     // The number of pages is documented but cannot be relied on, so it is not given.

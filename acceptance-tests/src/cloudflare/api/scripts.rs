@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Answer, Api, assets, form, ok, wrong_method};
 use crate::cloudflare::account::Account;
 use crate::cloudflare::clock;
+use crate::cloudflare::dispatch;
 use crate::cloudflare::failure::ApiFailure;
 use crate::cloudflare::runtime::ModuleFile;
 use crate::cloudflare::script::{Code, Script, Settings, Syntax};
@@ -24,7 +25,7 @@ pub(super) fn shown(name: &str, script: &Script) -> Map<String, Value> {
     };
     let mut fields = Map::new();
     for (field, value) in [
-        ("id", json!(name)),
+        ("id", json!(dispatch::name(name))),
         ("tag", json!(script.tag)),
         ("tags", tags),
         ("etag", json!(script.code.etag)),
@@ -73,35 +74,51 @@ pub(super) fn list(api: &Api) -> Answer {
     if api.method != "GET" {
         return Err(wrong_method());
     }
-    let filters: Vec<(&str, bool)> = api
-        .query("tags")
-        .into_iter()
-        .flat_map(|list| list.split(','))
-        .filter_map(|filter| filter.rsplit_once(':'))
-        .map(|(tag, wanted)| (tag, wanted == "yes"))
-        .collect();
-    let found: Vec<Value> = api
-        .seen
-        .scripts
-        .iter()
-        .filter(|(_, script)| {
-            filters
-                .iter()
-                .all(|(tag, wanted)| script.settings.tags.iter().any(|t| t == tag) == *wanted)
-        })
+    let filter = TagFilter::of(api);
+    let found = api.seen.workers();
+    let found = found.filter(|(_, script)| filter.fits(script));
+    let found: Vec<Value> = found
         .map(|(name, script)| {
-            let mut fields = shown(name, script);
+            let mut fields = listed(name, script);
             let routes = api.seen.routes_to(&script.tag);
             let routes: Vec<Value> = routes.map(|route| api.seen.shown_route(route)).collect();
-            let routes = (!routes.is_empty()).then_some(routes);
-            fields.insert("routes".into(), json!(routes));
-            if let Some(tag) = &script.migration_tag {
-                fields.insert("migration_tag".into(), json!(tag));
-            }
-            fields.into()
+            fields["routes"] = json!((!routes.is_empty()).then_some(routes));
+            fields
         })
         .collect();
     Ok(ok(found.into()))
+}
+
+/// A Worker as lists show it.
+pub(super) fn listed(name: &str, script: &Script) -> Value {
+    let mut fields = shown(name, script);
+    if let Some(tag) = &script.migration_tag {
+        fields.insert("migration_tag".into(), json!(tag));
+    }
+    fields.into()
+}
+
+/// `tags=team:yes,old:no`: which tags a Worker must have and must not have.
+pub(super) struct TagFilter<'a>(Vec<(&'a str, bool)>);
+
+impl<'a> TagFilter<'a> {
+    pub(super) fn of(api: &'a Api) -> Self {
+        let list = api.query("tags").into_iter();
+        let filters = list
+            .flat_map(|list| list.split(','))
+            .filter_map(|filter| filter.rsplit_once(':'))
+            .map(|(tag, wanted)| (tag, wanted == "yes"));
+        Self(filters.collect())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn fits(&self, script: &Script) -> bool {
+        let has = |tag: &str| script.settings.tags.iter().any(|it| it == tag);
+        self.0.iter().all(|(tag, wanted)| has(tag) == *wanted)
+    }
 }
 
 pub(super) async fn one(api: &Api, name: &str) -> Answer {
@@ -159,11 +176,14 @@ pub(super) async fn new_code(
     keeps: Option<&Script>,
 ) -> Result<Upload, ApiFailure> {
     check_size(&modules)?;
+    let account = api.cloud.account();
+    let latest = account.scripts.get(name).and_then(Script::latest);
+    let before = latest.map_or(&[][..], |version| &version.bindings);
     let (settings, bindings) = match keeps {
         Some(script) => (script.settings.clone(), script.bindings.clone()),
         None => (
             metadata.settings(Settings::default()),
-            metadata.given_bindings(),
+            metadata.expected_bindings(before, account.secrets),
         ),
     };
     let (hosting, uploaded) = (&api.cloud.hosting, metadata.assets.as_ref());
@@ -316,7 +336,7 @@ pub(super) fn references(api: &Api, name: &str) -> Answer {
         .scripts
         .get(name)
         .ok_or_else(ApiFailure::no_worker)?;
-    let entry = |service: &str, binding: &str| json!({"service": service, "environment": "production", "name": binding});
+    let entry = |service: &str, binding: &str| json!({"service": dispatch::name(service), "environment": "production", "name": binding});
     let incoming: Vec<Value> = account
         .bindings_to_worker(&script.tag)
         .map(|(from, binding)| entry(from, &binding.name))

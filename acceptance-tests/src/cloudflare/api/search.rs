@@ -17,8 +17,7 @@ pub(super) fn scripts(api: &Api) -> Answer {
     let (name, id) = (api.query("name"), api.query("id"));
     let mut found: Vec<(&String, &Script)> = api
         .seen
-        .scripts
-        .iter()
+        .workers()
         .filter(|(script, _)| name.is_none_or(|name| script.contains(name)))
         .filter(|(_, script)| id.is_none_or(|id| script.tag == id))
         .collect();

@@ -51,10 +51,19 @@ pub(super) async fn of_script(api: &Api, name: &str) -> Answer {
 
 async fn change(api: &Api, name: &str, settings: &Value) -> Result<(), ApiFailure> {
     let metadata = Metadata::parse(settings)?;
-    api.cloud
-        .hosting
-        .check_keys(&metadata.given_bindings())
-        .await?;
+    let account = api.cloud.account();
+    check_request(&account, name, &metadata)?;
+    if let Some(before) = account.scripts.get(name) {
+        let bindings = match metadata.gives_bindings() {
+            true => metadata.expected_bindings(&before.bindings, account.secrets),
+            false => before.bindings.clone(),
+        };
+        let settings = metadata.settings(before.settings.clone());
+        let hosting = &api.cloud.hosting;
+        hosting
+            .check_again(&before.code, &settings, &bindings)
+            .await?;
+    }
     let upload = Upload {
         script: name.into(),
         metadata,

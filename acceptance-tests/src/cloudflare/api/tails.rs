@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Api, ok, wrong_method};
 use crate::cloudflare::clock;
+use crate::cloudflare::dispatch;
 use crate::cloudflare::failure::ApiFailure;
 use crate::cloudflare::script::Tail;
 
@@ -77,7 +78,7 @@ pub(super) fn by_consumer(api: &Api, name: &str) -> Answer {
     });
     let tails = producers.map(|(producer, _)| {
         json!({
-            "producer": {"service": producer, "environment": "production"},
+            "producer": {"service": dispatch::name(producer), "environment": "production"},
             "consumer": {"service": name, "environment": "production"},
         })
     });

@@ -9,6 +9,7 @@ use super::versions::{AUTHOR_EMAIL, AUTHOR_ID};
 use super::{Answer, Api, ok, page, scripts, wrong_method};
 use crate::cloudflare::account::Account;
 use crate::cloudflare::clock;
+use crate::cloudflare::dispatch;
 use crate::cloudflare::failure::ApiFailure;
 use crate::cloudflare::runtime::ModuleFile;
 use crate::cloudflare::script::{SCRIPT_SETTINGS, Script, ScriptSubdomain, Syntax};
@@ -44,7 +45,7 @@ fn list(api: &Api) -> Answer {
         api.number("per_page", 20, 1..=100)?,
     );
     let account = &api.seen;
-    let mut names: Vec<&String> = account.scripts.keys().collect();
+    let mut names: Vec<&String> = account.workers().map(|(name, _)| name).collect();
     let deployed = |name: &String| account.scripts[name].deployments.first().cloned();
     match api.query("order_by").unwrap_or("name") {
         "name" => {}
@@ -344,12 +345,13 @@ fn no_name() -> ApiFailure {
 
 /// The Worker with an immutable id or a name.
 fn name_of<'a>(account: &'a Account, id: &str) -> Result<&'a str, ApiFailure> {
-    let by_name = account
-        .scripts
-        .get_key_value(id)
-        .map(|(name, _)| name.as_str());
-    by_name
-        .or_else(|| account.name_of(id))
+    let mut workers = account.workers();
+    let found = match account.worker(id) {
+        Some(_) => workers.find(|(name, _)| *name == id),
+        None => workers.find(|(_, script)| script.tag == id),
+    };
+    found
+        .map(|(name, _)| name.as_str())
         .ok_or_else(ApiFailure::no_worker)
 }
 
@@ -432,7 +434,12 @@ fn shown(account: &Account, name: &str) -> Value {
 
 /// Who else depends on the Worker.
 fn references(account: &Account, name: &str, script: &Script) -> Value {
-    let worker = |from: &str| (json!(account.scripts[from].tag), json!(from));
+    let worker = |from: &str| {
+        (
+            json!(account.scripts[from].tag),
+            json!(dispatch::name(from)),
+        )
+    };
     let objects = account.bindings_to_namespaces(|ns| ns.script == name);
     let objects: Vec<Value> = objects
         .filter(|(from, _, _)| *from != name)

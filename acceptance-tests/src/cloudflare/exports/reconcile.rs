@@ -11,6 +11,7 @@ use super::report::{
 };
 use super::transfer::{Subject, check_storage};
 use crate::cloudflare::account::{Account, Namespace, Plan};
+use crate::cloudflare::dispatch;
 use crate::cloudflare::failure::ApiFailure;
 use crate::cloudflare::migrations::{hand_over, provision};
 use crate::cloudflare::script::Exports;
@@ -432,7 +433,7 @@ impl<'a> Judge<'a> {
         self.moves.push(Move::Give {
             id: namespace.id.clone(),
             class: class.into(),
-            to: to.into(),
+            to: dispatch::beside(self.script, to),
         });
     }
 
@@ -454,7 +455,8 @@ impl<'a> Judge<'a> {
     fn stale(&mut self, class: &str) {
         let named = |binding: &crate::cloudflare::bindings::Binding| {
             binding.kind == "durable_object_namespace"
-                && binding.text("script_name") == Some(self.script)
+                && binding.text("script_name") == Some(dispatch::name(self.script))
+                && binding.text("dispatch_namespace") == dispatch::namespace(self.script)
                 && binding.text("class_name") == Some(class)
         };
         let scripts = self.account.scripts.iter();

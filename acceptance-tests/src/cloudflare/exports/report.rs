@@ -7,10 +7,6 @@ use serde_json::json;
 use crate::cloudflare::failure::ApiFailure;
 
 /// The named situations of a class, by the names that clients know.
-///
-/// Cloudflare has 33. Four cannot occur here, because this account keeps no Worker in a dispatch namespace that could
-/// declare classes: `phase_one_transfer_target_in_dispatch_namespace`, `phase_one_transfer_source_in_dispatch_namespace`,
-/// `transferred_source_in_dispatch_namespace` and `transferred_target_in_dispatch_namespace`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are Cloudflare's and say it")]
@@ -36,6 +32,10 @@ pub enum Scenario {
     PhaseOneTransferTargetClassProvisioned,
     PhaseOneTransferAfterCommitMismatch,
     PhaseOneTransferDuplicate,
+    PhaseOneTransferTargetInDispatchNamespace,
+    PhaseOneTransferSourceInDispatchNamespace,
+    TransferredSourceInDispatchNamespace,
+    TransferredTargetInDispatchNamespace,
     TransferReceiveAlreadyApplied,
     TransferReceiveCleanupComplete,
     ContainerUndeclaredReference,

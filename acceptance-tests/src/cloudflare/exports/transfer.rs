@@ -6,6 +6,7 @@
 use super::entry::{Live, Storage};
 use super::report::{Finding, Scenario};
 use crate::cloudflare::account::{Account, Namespace};
+use crate::cloudflare::dispatch;
 
 /// What is to be judged: a class of a Worker that uploads.
 #[derive(Clone, Copy)]
@@ -15,7 +16,7 @@ pub(super) struct Subject<'a> {
     pub(super) class: &'a str,
 }
 
-/// The Workers that wait for a class of another one, each with its entry.
+/// The Workers that wait for a class of another one, each with its entry; they are beside it.
 fn hints<'a>(
     account: &'a Account,
     source: &'a str,
@@ -23,8 +24,9 @@ fn hints<'a>(
 ) -> impl Iterator<Item = (&'a str, &'a Live)> {
     account.scripts.iter().filter_map(move |(target, script)| {
         let live = script.exports.live(class)?;
-        let waits = live.transfer_from.as_deref() == Some(source)
-            && account.namespace(target, class).is_none();
+        let from = live.transfer_from.as_deref()?;
+        let waits =
+            dispatch::beside(target, from) == source && account.namespace(target, class).is_none();
         waits.then_some((target.as_str(), live))
     })
 }
@@ -34,6 +36,18 @@ impl<'a> Subject<'a> {
         Finding::new(scenario, self.class, message)
     }
 
+    /// Both sides share one dispatch namespace, or are in none. Which of them is in one decides between the two names.
+    fn across(&self, [this, other]: [Scenario; 2], what: String) -> Finding {
+        let scenario = match dispatch::namespace(self.script) {
+            Some(_) => this,
+            None => other,
+        };
+        let text =
+            format!("{what}, which is on the other side of the boundary of a dispatch namespace");
+        self.finding(scenario, text)
+            .advise("transfer between Workers of the same dispatch namespace, or between Workers that are in none")
+    }
+
     /// Phase one, on the target, which exports the class and has no namespace of it: may it wait for the source's?
     pub(super) fn expect(&self, live: &Live, source: &str) -> Result<(), Finding> {
         let Self {
@@ -41,13 +55,23 @@ impl<'a> Subject<'a> {
             script,
             class,
         } = *self;
-        if source == script {
+        let key = dispatch::beside(script, source);
+        if key == script {
             return Err(self.finding(
                 Scenario::InvalidExport,
                 "cannot be transferred from the Worker itself",
             ));
         }
-        let Some(from) = account.scripts.get(source) else {
+        let Some(from) = account.scripts.get(&key) else {
+            if account.is_across(script, source) {
+                return Err(self.across(
+                    [
+                        Scenario::PhaseOneTransferTargetInDispatchNamespace,
+                        Scenario::PhaseOneTransferSourceInDispatchNamespace,
+                    ],
+                    format!("expects a transfer from Worker '{source}'"),
+                ));
+            }
             return Err(self
                 .finding(
                     Scenario::PhaseOneTransferSourceMissing,
@@ -55,7 +79,7 @@ impl<'a> Subject<'a> {
                 )
                 .advise("correct `transfer_from`, or deploy the source Worker first"));
         };
-        let Some(namespace) = account.namespace(source, class) else {
+        let Some(namespace) = account.namespace(&key, class) else {
             return Err(self
                 .finding(
                     Scenario::PhaseOneTransferSourceNamespaceMissing,
@@ -65,8 +89,9 @@ impl<'a> Subject<'a> {
                 )
                 .advise("name the Worker and the class that own the namespace"));
         };
-        let other = hints(account, source, class).find(|(target, _)| *target != script);
+        let other = hints(account, &key, class).find(|(target, _)| *target != script);
         if let Some((target, _)) = other {
+            let target = dispatch::name(target);
             return Err(self
                 .finding(
                     Scenario::PhaseOneTransferDuplicate,
@@ -101,7 +126,7 @@ impl<'a> Subject<'a> {
     ) -> Result<Finding, Finding> {
         let id = &namespace.id;
         match received {
-            Some(from) if from == source => Ok(self
+            Some(from) if from == dispatch::beside(self.script, source) => Ok(self
                 .finding(
                     Scenario::TransferReceiveAlreadyApplied,
                     format!("has already been transferred from Worker '{source}'; the entry can become a plain live one"),
@@ -111,7 +136,8 @@ impl<'a> Subject<'a> {
                 .finding(
                     Scenario::PhaseOneTransferAfterCommitMismatch,
                     format!(
-                        "expects a transfer from Worker '{source}', but its namespace ({id}) came from Worker '{from}'"
+                        "expects a transfer from Worker '{source}', but its namespace ({id}) came from Worker '{}'",
+                        dispatch::name(from)
                     ),
                 )
                 .of_namespace(id)
@@ -138,13 +164,24 @@ impl<'a> Subject<'a> {
         } = *self;
         let refused =
             |scenario, message: String| self.finding(scenario, message).of_namespace(&namespace.id);
-        if target == script {
+        let key = dispatch::beside(script, target);
+        if key == script {
             return Err(refused(
                 Scenario::InvalidExport,
                 "cannot be transferred to the Worker itself".into(),
             ));
         }
-        if !account.scripts.contains_key(target) {
+        if !account.scripts.contains_key(&key) {
+            if account.is_across(script, target) {
+                let across = self.across(
+                    [
+                        Scenario::TransferredSourceInDispatchNamespace,
+                        Scenario::TransferredTargetInDispatchNamespace,
+                    ],
+                    format!("is transferred to Worker '{target}'"),
+                );
+                return Err(across.of_namespace(&namespace.id));
+            }
             return Err(refused(
                 Scenario::TransferredTargetMissing,
                 format!("is transferred to Worker '{target}', which does not exist"),
@@ -154,9 +191,9 @@ impl<'a> Subject<'a> {
         let hint = |wanted: &dyn Fn(&str) -> bool| {
             hints(account, script, class).find(|(target, _)| wanted(target))
         };
-        let Some((_, live)) = hint(&|other| other == target) else {
-            return Err(match hint(&|other| other != target) {
-                Some((other, _)) => refused(
+        let Some((_, live)) = hint(&|other| other == key) else {
+            return Err(match hint(&|other| other != key).map(|(other, _)| dispatch::name(other)) {
+                Some(other) => refused(
                     Scenario::TransferredTargetMismatch,
                     format!(
                         "is transferred to Worker '{target}', but the pending transfer is that of Worker '{other}'"

@@ -17,12 +17,17 @@ pub(super) const DISK: &str = "object storage";
 /// The service, and its socket, that runs `scheduled` handlers. The space keeps it apart from every Worker's.
 pub(super) const TRIGGERS: &str = "cron triggers";
 
+/// The module behind bindings to dispatch namespaces.
+const DISPATCH: &str = "local-cloudflare:dispatch";
+
 /// A configuration being written into a folder.
 pub(super) struct Config<'a> {
     folder: &'a Path,
     files: usize,
     services: Vec<String>,
     sockets: Vec<String>,
+    /// The file of the module behind bindings to dispatch namespaces, once there is one.
+    dispatcher: Option<String>,
 }
 
 impl<'a> Config<'a> {
@@ -32,6 +37,7 @@ impl<'a> Config<'a> {
             files: 0,
             services: Vec::new(),
             sockets: Vec::new(),
+            dispatcher: None,
         }
     }
 
@@ -77,7 +83,9 @@ impl<'a> Config<'a> {
             if let Some(assets) = &worker.assets {
                 self.assets_of(worker, assets)?;
             }
-            self.socket(&worker.name, &front_name(worker));
+            if !worker.inner {
+                self.socket(&worker.name, &front_name(worker));
+            }
         }
         self.triggers(workers)
     }
@@ -226,9 +234,16 @@ impl<'a> Config<'a> {
     /// Writes the file and returns its path and the number of sockets in it.
     pub(super) fn finish(self) -> io::Result<(PathBuf, usize)> {
         let path = self.folder.join("config.capnp");
+        let extensions = match &self.dispatcher {
+            Some(file) => format!(
+                "(modules = [(name = {}, internal = true, esModule = {file})])",
+                quoted(DISPATCH)
+            ),
+            None => String::new(),
+        };
         let text = format!(
             "using Workerd = import \"/workerd/workerd.capnp\";\n\
-             const config :Workerd.Config = (\n  services = [\n    {}\n  ],\n  sockets = [\n    {}\n  ]\n);\n",
+             const config :Workerd.Config = (\n  services = [\n    {}\n  ],\n  sockets = [\n    {}\n  ],\n  extensions = [{extensions}]\n);\n",
             self.services.join(",\n    "),
             self.sockets.join(",\n    ")
         );
@@ -307,6 +322,22 @@ impl<'a> Config<'a> {
             } => owners
                 .designator(worker, entrypoint.as_deref())
                 .map(|service| format!("(name = {}, service = {service})", quoted(name))),
+            ServedBinding::Dispatcher { name, workers } => {
+                if self.dispatcher.is_none() {
+                    self.dispatcher = Some(self.embed(include_bytes!("dispatch.js"))?);
+                }
+                let workers = workers.iter().filter_map(|(short, worker)| {
+                    let service = owners.designator(worker, None)?;
+                    let name = quoted(&service_name(short));
+                    Some(format!("(name = {name}, service = {service})"))
+                });
+                Some(format!(
+                    "(name = {}, wrapped = (moduleName = {}, innerBindings = {}))",
+                    quoted(name),
+                    quoted(DISPATCH),
+                    list(workers)
+                ))
+            }
             ServedBinding::Store { name, store } => owners
                 .stores
                 .kept
@@ -324,6 +355,7 @@ impl<'a> Config<'a> {
 }
 
 /// The code of a Worker, whether it is going to be served or only probed.
+#[derive(Clone, Copy)]
 pub(super) struct Code<'a> {
     pub(super) main: &'a str,
     pub(super) syntax: Syntax,
@@ -395,7 +427,7 @@ pub(super) fn service_name(worker: &str) -> String {
 }
 
 /// The service of a Worker's files.
-fn assets_name(worker: &str) -> String {
+pub(super) fn assets_name(worker: &str) -> String {
     format!("assets {worker}")
 }
 

@@ -36,7 +36,7 @@ use tokio::time::Instant;
 
 use super::addresses::Addresses;
 
-use capnp::{Code, Config, TRIGGERS};
+use capnp::{Code, Config, TRIGGERS, assets_name, service_name};
 use gate::Gate;
 use process::{Process, StartFailure};
 pub use served::{
@@ -48,6 +48,9 @@ pub use visits::{Visit, Visits};
 
 /// How long a process has to live to be started again at once when it dies.
 const LIFETIME: Duration = Duration::from_secs(1);
+
+/// Far more than the start of many Workers takes. Code that never finishes loading must not be waited for for ever.
+const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// Where the runtime is and where it keeps data.
 #[derive(Clone, Debug)]
@@ -125,6 +128,29 @@ pub enum RuntimeError {
     BadKey(String),
 }
 
+impl RuntimeError {
+    /// The Worker of a set that workerd blames for refusing the set.
+    pub fn culprit<'a>(&self, workers: &'a [ServedWorker]) -> Option<&'a str> {
+        let Self::Refused(text) = self else {
+            return None;
+        };
+        let blamed = |name: &str| {
+            [service_name(name), assets_name(name)]
+                .iter()
+                .any(|service| {
+                    let starts = [
+                        format!("service {service}: "),
+                        format!("Worker \"{service}\"'s "),
+                    ];
+                    let mut lines = text.lines();
+                    lines.any(|line| starts.iter().any(|start| line.starts_with(start)))
+                })
+        };
+        let mut names = workers.iter().map(|worker| worker.name.as_str());
+        names.find(|name| blamed(name))
+    }
+}
+
 impl Runtime {
     /// Starts to listen. Until the first deploy every request is answered with 404.
     pub async fn start(options: RuntimeOptions) -> Result<Self, RuntimeError> {
@@ -158,11 +184,13 @@ impl Runtime {
         self.inner.gate.address
     }
 
-    /// Runs an upload once, alone and without bindings, to see whether it loads and what it exports.
+    /// Runs an upload once, alone, with those of its bindings that need nothing else, to see whether it loads and what
+    /// it exports.
     pub async fn probe(
         &self,
         modules: &[ModuleFile],
         main: &str,
+        bindings: &[ServedBinding],
         compat_date: &str,
         flags: &[String],
     ) -> Result<Probed, ProbeFailure> {
@@ -173,7 +201,7 @@ impl Runtime {
             compatibility_date: compat_date,
             compatibility_flags: flags,
         };
-        probe::probe(&self.inner.workerd, code).await
+        probe::probe(&self.inner.workerd, code, bindings).await
     }
 
     /// Runs a classic script once, with those of its bindings that need nothing else, because it finds them as globals.
@@ -453,12 +481,15 @@ impl Inner {
     }
 
     async fn run(&self, configuration: &Configuration) -> Result<Process, RuntimeError> {
-        Process::start(&self.workerd, &configuration.path, configuration.sockets)
-            .await
-            .map_err(|failure| match failure {
-                StartFailure::Io(error) => failed("run workerd")(error),
-                StartFailure::Exited(text) => RuntimeError::Refused(text.trim().into()),
-            })
+        let start = Process::start(&self.workerd, &configuration.path, configuration.sockets);
+        let Ok(started) = tokio::time::timeout(START_LIMIT, start).await else {
+            let text = format!("it did not start within {START_LIMIT:?}");
+            return Err(RuntimeError::Refused(text));
+        };
+        started.map_err(|failure| match failure {
+            StartFailure::Io(error) => failed("run workerd")(error),
+            StartFailure::Exited(text) => RuntimeError::Refused(text.trim().into()),
+        })
     }
 
     /// Writes the configuration of a set of Workers; no Workers and no stores need none, and no process.

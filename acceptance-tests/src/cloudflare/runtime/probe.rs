@@ -23,8 +23,9 @@ use super::served::{
 /// Far more than a start takes on a busy machine, and short enough to wait for when the code never finishes.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 
+/// The upload as it is going to be served, and beside it the one that describes it.
 const SERVICE: &str = "upload";
-const PROBE_MODULE: &str = "local-cloudflare-probe.js";
+const PROBE: &str = "probe";
 
 #[derive(Deserialize)]
 struct Described {
@@ -53,18 +54,22 @@ static LOADED: LazyLock<Mutex<HashMap<Fingerprint, Probed>>> = LazyLock::new(Mut
 type Fingerprint = [u8; 32];
 
 /// See [`super::Runtime::probe`].
-pub(super) async fn probe(workerd: &Path, code: Code<'_>) -> Result<Probed, ProbeFailure> {
-    let fingerprint = fingerprint(workerd, &code);
+pub(super) async fn probe(
+    workerd: &Path,
+    code: Code<'_>,
+    bindings: &[ServedBinding],
+) -> Result<Probed, ProbeFailure> {
+    let fingerprint = fingerprint(workerd, &code, bindings);
     let known = || LOADED.lock().expect("no holder panics");
     if let Some(probed) = known().get(&fingerprint) {
         return Ok(probed.clone());
     }
-    let probed = run(workerd, code).await?;
+    let probed = within_limit(describe_exports(workerd, code, bindings)).await?;
     known().insert(fingerprint, probed.clone());
     Ok(probed)
 }
 
-fn fingerprint(workerd: &Path, code: &Code<'_>) -> Fingerprint {
+fn fingerprint(workerd: &Path, code: &Code<'_>, bindings: &[ServedBinding]) -> Fingerprint {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_le_bytes());
@@ -75,6 +80,7 @@ fn fingerprint(workerd: &Path, code: &Code<'_>) -> Fingerprint {
         part(text.as_bytes());
     }
     part(code.compatibility_flags.join("\0").as_bytes());
+    part(format!("{bindings:?}").as_bytes());
     for module in code.modules {
         part(module.name.as_bytes());
         part(module.content_type.as_bytes());
@@ -106,13 +112,9 @@ pub(super) async fn probe_script(
         config
             .worker(SERVICE, code, &format!(", bindings = {values}"))
             .map_err(broken)?;
-        ask(workerd, config).await
+        ask(workerd, config, SERVICE).await
     })
     .await
-}
-
-async fn run(workerd: &Path, code: Code<'_>) -> Result<Probed, ProbeFailure> {
-    within_limit(describe_exports(workerd, code)).await
 }
 
 async fn within_limit(
@@ -130,9 +132,14 @@ async fn within_limit(
 async fn describe_exports(
     workerd: &Path,
     code: Code<'_>,
+    bindings: &[ServedBinding],
 ) -> Result<BTreeMap<String, Described>, ProbeFailure> {
     let folder = tempfile::tempdir().map_err(broken)?;
     let mut config = Config::new(folder.path());
+    // Code can read values while it loads.
+    let values = config.values(bindings).map_err(broken)?;
+    let values = format!(", bindings = {values}");
+    config.worker(SERVICE, code, &values).map_err(broken)?;
     let specifier = if code.main.starts_with("./") {
         code.main.into()
     } else {
@@ -144,30 +151,35 @@ async fn describe_exports(
         include_str!("probe.js")
     );
     let mut modules = code.modules.to_vec();
+    let mut name = "local-cloudflare-probe.js".to_owned();
+    while modules.iter().any(|module| module.name == name) {
+        name.insert(0, '_');
+    }
     modules.push(ModuleFile {
-        name: PROBE_MODULE.into(),
+        name: name.clone(),
         content_type: "application/javascript+module".into(),
         body: Bytes::from(source),
     });
     let code = Code {
-        main: PROBE_MODULE,
+        main: &name,
         modules: &modules,
         ..code
     };
-    config.worker(SERVICE, code, "").map_err(broken)?;
-    ask(workerd, config).await
+    config.worker(PROBE, code, &values).map_err(broken)?;
+    ask(workerd, config, PROBE).await
 }
 
-/// Starts the one Worker of a configuration and asks it what it is.
+/// Starts what is configured and asks one service of it what the upload is.
 async fn ask(
     workerd: &Path,
     mut config: Config<'_>,
+    service: &str,
 ) -> Result<BTreeMap<String, Described>, ProbeFailure> {
-    config.socket(SERVICE, SERVICE);
+    config.socket(service, service);
     let (path, sockets) = config.finish().map_err(broken)?;
 
     let process = start(workerd, &path, sockets).await?;
-    let port = process.ports.get(SERVICE).copied().unwrap_or_default();
+    let port = process.ports.get(service).copied().unwrap_or_default();
     let answer = super::gate::get(port).await.map_err(broken)?;
     // Dropping the process kills it; nothing in it is worth waiting for.
     serde_json::from_slice(&answer).map_err(|error| broken(error.into()))
@@ -266,10 +278,15 @@ fn judge(described: BTreeMap<String, Described>) -> Result<Probed, ProbeFailure>
 
 /// What workerd printed, as the API shows it: without the name of the service and without notes of its own.
 fn startup_text(stderr: &str) -> String {
-    let prefix = format!("service {SERVICE}: ");
+    let [own, beside] = [SERVICE, PROBE].map(|service| format!("service {service}: "));
     let mut lines: Vec<&str> = Vec::new();
     for line in stderr.lines() {
-        let line = line.strip_prefix(prefix.as_str()).unwrap_or(line);
+        // What is wrong with the upload may be wrong with what is beside it, too.
+        if line.starts_with(&beside) && !lines.is_empty() {
+            break;
+        }
+        let line = line.strip_prefix(&own).unwrap_or(line);
+        let line = line.strip_prefix(&beside).unwrap_or(line);
         let own_note = line.starts_with("workerd/") && line.contains(": warning: ");
         if !own_note {
             lines.push(line);

@@ -31,7 +31,7 @@ pub enum Syntax {
 }
 
 /// A Worker with everything it needs to answer requests.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServedWorker {
     /// The script name.
     pub name: String,
@@ -53,6 +53,8 @@ pub struct ServedWorker {
     pub assets: Option<ServedAssets>,
     /// Whether its default export has a `scheduled` handler.
     pub handles_cron: bool,
+    /// Whether only other Workers can call it.
+    pub inner: bool,
 }
 
 /// Files that are served beside a Worker's code, or instead of it.
@@ -137,6 +139,13 @@ pub enum ServedBinding {
         worker: String,
         /// A named entrypoint of it; the default export if absent.
         entrypoint: Option<String>,
+    },
+    /// Workers without an address, by name.
+    Dispatcher {
+        /// The name in `env`.
+        name: String,
+        /// Their names, each with the script name in the set of Workers.
+        workers: Vec<(String, String)>,
     },
     /// A KV namespace, a database, a bucket or a queue.
     Store {
