@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use acceptance_tests::cloudflare::failure::ApiFailure;
+use acceptance_tests::cloudflare::runtime::ModuleFile;
 use acceptance_tests::cloudflare::script::{Code as Uploaded, Entry, Exports, Syntax};
 use acceptance_tests::cloudflare::upload::{Metadata, Unmentioned, Upload};
 use proptest::sample::Index;
@@ -184,6 +185,11 @@ impl Request {
             part: "worker.js".into(),
             syntax: Syntax::Modules,
         };
+        let module = ModuleFile {
+            name: "worker.js".into(),
+            content_type: "application/javascript+module".into(),
+            body: Default::default(),
+        };
         let exports = Exports {
             classes: version.exports.keys().map(|c| c.as_str().into()).collect(),
             ..Exports::default()
@@ -191,7 +197,7 @@ impl Request {
         Ok(Upload {
             script: self.worker.into(),
             metadata: Metadata::parse(&metadata)?,
-            code: Some(Uploaded::new(entry, Vec::new(), exports, 1)),
+            code: Some(Uploaded::new(entry, vec![module], exports, 1)),
             unmentioned: Unmentioned::Reset,
             strict: false,
             source: "api".into(),
@@ -262,8 +268,7 @@ fn pick_worker(index: &Index, careless: bool) -> &'static str {
     } else {
         &WORKERS[..3]
     };
-    let picked: &&str = index.get(all);
-    picked
+    all[index.index(all.len())]
 }
 
 fn class(name: &str) -> ClassName {
