@@ -2,6 +2,7 @@
 //! which objects have stored data. Knows no HTTP.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -74,12 +75,14 @@ impl Hosting {
         assets: PathBuf,
         port: u16,
         visits: Visits,
+        guard: Option<Arc<File>>,
     ) -> Result<Self, RuntimeError> {
         let runtime = Runtime::start(RuntimeOptions {
             workerd,
             disk: disk.clone(),
             port,
             visits,
+            guard,
         })
         .await?;
         // Nothing was deleted in a folder that does not say so.

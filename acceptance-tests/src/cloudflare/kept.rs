@@ -17,8 +17,8 @@ pub(super) struct Kept {
     folder: PathBuf,
     /// The hashes of the code that has a file.
     written: Mutex<BTreeSet<String>>,
-    /// The operating system lets go of the lock when the process ends, however it ends.
-    _lock: File,
+    /// The operating system lets go of the lock when everybody ends who holds it, however they end.
+    lock: Arc<File>,
 }
 
 const NAME: &str = "account.json";
@@ -78,8 +78,13 @@ impl Kept {
         Ok(Self {
             folder: folder.to_owned(),
             written: Mutex::default(),
-            _lock: lock,
+            lock: Arc::new(lock),
         })
+    }
+
+    /// The lock, for those who write data on our behalf.
+    pub(super) fn lock(&self) -> Arc<File> {
+        Arc::clone(&self.lock)
     }
 
     /// The account as it was last written, if it ever was. Code that it has no version of any more is removed.

@@ -143,6 +143,7 @@ impl LocalCloudflare {
             folder.join("assets"),
             options.workers_port,
             visits.clone(),
+            kept.as_ref().map(Kept::lock),
         )
         .await?;
         let account = match kept.as_ref().map(Kept::read).transpose() {
@@ -378,7 +379,9 @@ fn not_ours(folder: &Path, error: NotOurs) -> StartError {
             folder: folder.to_owned(),
             holder: match holder.as_str() {
                 "" => String::new(),
-                id => format!(" (process {id})"),
+                id => format!(
+                    " (process {id}; if that is gone, end the workerd that it has left behind)"
+                ),
             },
         },
     }

@@ -8,7 +8,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use reqwest::Method;
-use rustix::process::{Pid, Signal, kill_process, test_kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
@@ -204,7 +204,7 @@ async fn what_was_deployed_is_there_again_after_a_restart() {
         error.contains("is in use by another local Cloudflare"),
         "{error}"
     );
-    assert!(error.contains(&format!("(process {first})")), "{error}");
+    assert!(error.contains(&format!("(process {first}; ")), "{error}");
     assert!(error.contains("--state-dir"), "{error}");
 
     let printed = running.end(Signal::INT).await;
@@ -214,6 +214,32 @@ async fn what_was_deployed_is_there_again_after_a_restart() {
     running.end(Signal::TERM).await;
     let ignored = fs::read_to_string(state.join(".gitignore"));
     assert_eq!(ignored.expect("git is told"), "*\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_stays_in_use_while_a_runtime_that_was_left_behind_may_write_to_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().to_str().expect("it is text");
+    let arguments = ["--quiet", "--state-dir", state];
+    let mut running = Running::start(&arguments).await;
+    let client = running.client();
+    let (status, body) = client.upload("counter", COUNTER, counter_metadata()).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(running.visit("counter").await, "1");
+    running.child.kill().await.expect("it is killed");
+
+    let second = output(&[&["--port", "0"], &arguments[..]].concat()).await;
+    let error = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("end the workerd that it has left behind"),
+        "{error}"
+    );
+
+    kill_process_group(running.id, Signal::KILL).expect("the runtime is still there");
+    let running = Running::start(&arguments).await;
+    assert_eq!(running.visit("counter").await, "2");
+    running.end(Signal::TERM).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,6 +45,7 @@ impl Bench {
             disk: disk.path().join("objects"),
             port: 0,
             visits: Default::default(),
+            guard: None,
         };
         let runtime = Runtime::start(options).await.expect("the runtime starts");
         Self {

@@ -20,6 +20,7 @@ mod served;
 mod visits;
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,6 +64,8 @@ pub struct RuntimeOptions {
     pub port: u16,
     /// Who is told of every request to a Worker.
     pub visits: Visits,
+    /// A file that workerd holds open. Locked, it says that somebody may still write data, even after our own end.
+    pub guard: Option<Arc<File>>,
 }
 
 /// A running Workers runtime. Dropping it kills the process; [`Runtime::stop`] ends it gently.
@@ -73,6 +76,7 @@ pub struct Runtime {
 struct Inner {
     workerd: PathBuf,
     disk: PathBuf,
+    guard: Option<Arc<File>>,
     gate: Gate,
     /// What is served now; held for the whole of a deploy, so that there is one at a time.
     served: RwLock<Option<Served>>,
@@ -159,6 +163,7 @@ impl Runtime {
             disk,
             port,
             visits,
+            guard,
         } = options;
         fs::create_dir_all(&disk).map_err(failed("create the folder for Durable Objects"))?;
         // workerd runs with paths as they are written in its configuration.
@@ -172,6 +177,7 @@ impl Runtime {
             inner: Arc::new(Inner {
                 workerd,
                 disk,
+                guard,
                 gate,
                 served: RwLock::new(None),
             }),
@@ -481,7 +487,12 @@ impl Inner {
     }
 
     async fn run(&self, configuration: &Configuration) -> Result<Process, RuntimeError> {
-        let start = Process::start(&self.workerd, &configuration.path, configuration.sockets);
+        let start = Process::start(
+            &self.workerd,
+            &configuration.path,
+            configuration.sockets,
+            self.guard.as_deref(),
+        );
         let Ok(started) = tokio::time::timeout(START_LIMIT, start).await else {
             let text = format!("it did not start within {START_LIMIT:?}");
             return Err(RuntimeError::Refused(text));

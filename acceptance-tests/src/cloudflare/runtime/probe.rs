@@ -210,7 +210,7 @@ pub(super) async fn check_assets(
 }
 
 async fn start(workerd: &Path, config: &Path, sockets: usize) -> Result<Process, ProbeFailure> {
-    Process::start(workerd, config, sockets)
+    Process::start(workerd, config, sockets, None)
         .await
         .map_err(|failure| match failure {
             StartFailure::Io(error) => broken(error),

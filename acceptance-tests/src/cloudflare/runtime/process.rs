@@ -2,6 +2,7 @@
 //! Knows nothing about Workers: a configuration file goes in, a port per socket comes out.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -22,6 +23,9 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(3);
 
 /// The descriptor the process announces its sockets on.
 const CONTROL_FD: i32 = 3;
+
+/// The descriptor of a file that is open as long as the process lives.
+const GUARD_FD: i32 = 4;
 
 /// A workerd process that answers on all its sockets.
 pub(super) struct Process {
@@ -53,8 +57,9 @@ impl Process {
         workerd: &Path,
         config: &Path,
         sockets: usize,
+        guard: Option<&File>,
     ) -> Result<Self, StartFailure> {
-        let (mut child, control) = spawn(workerd, config).map_err(StartFailure::Io)?;
+        let (mut child, control) = spawn(workerd, config, guard).map_err(StartFailure::Io)?;
         let gone = CancellationToken::new();
         let stderr = child.stderr.take().expect("stderr is piped");
         let errors = collect("stderr", stderr, gone.clone());
@@ -98,8 +103,22 @@ impl Process {
     }
 }
 
-fn spawn(workerd: &Path, config: &Path) -> io::Result<(Child, pipe::Receiver)> {
+fn spawn(
+    workerd: &Path,
+    config: &Path,
+    guard: Option<&File>,
+) -> io::Result<(Child, pipe::Receiver)> {
     let (reader, writer) = io::pipe()?;
+    let mut descriptors = vec![FdMapping {
+        parent_fd: writer.into(),
+        child_fd: CONTROL_FD,
+    }];
+    if let Some(guard) = guard {
+        descriptors.push(FdMapping {
+            parent_fd: guard.try_clone()?.into(),
+            child_fd: GUARD_FD,
+        });
+    }
     let mut command = Command::new(workerd);
     command
         .arg("serve")
@@ -109,12 +128,7 @@ fn spawn(workerd: &Path, config: &Path) -> io::Result<(Child, pipe::Receiver)> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    command
-        .fd_mappings(vec![FdMapping {
-            parent_fd: writer.into(),
-            child_fd: CONTROL_FD,
-        }])
-        .map_err(io::Error::other)?;
+    command.fd_mappings(descriptors).map_err(io::Error::other)?;
     let mut command = tokio::process::Command::from(command);
     command.kill_on_drop(true);
     let child = command.spawn()?;
