@@ -9,6 +9,9 @@ use crate::local_cloudflare::{Bench, code};
 const GOOD: &str = r#"export default { fetch() { return new Response("well"); } };"#;
 const ES: &str = "application/javascript+module";
 
+/// Name, content type and content of a part.
+type Piece = (&'static str, &'static str, &'static str);
+
 impl Bench {
     async fn with_neighbour() -> Self {
         let bench = Self::start().await;
@@ -18,12 +21,7 @@ impl Bench {
     }
 
     /// Uploads parts as they are.
-    async fn upload_parts(
-        &self,
-        script: &str,
-        metadata: Value,
-        parts: &[(&str, &str, &str)],
-    ) -> (u16, Value) {
+    async fn upload_parts(&self, script: &str, metadata: Value, parts: &[Piece]) -> (u16, Value) {
         let mut metadata = metadata;
         metadata["compatibility_date"] = json!("2026-01-01");
         let mut form = Form::new().text("metadata", metadata.to_string());
@@ -126,7 +124,7 @@ async fn modules_that_cannot_be_served_are_refused() {
     let bench = Bench::with_neighbour().await;
     let lie = r#"export default { fetch() { return Response.json({ default: { kind: "object", handlers: ["fetch"] } }); } };"#;
     let common = "module.exports = { fetch() { return new Response('common'); } };";
-    let cases: [(&str, &[(&str, &str, &str)]); 7] = [
+    let cases: [(&str, &[Piece]); 8] = [
         (
             "common.js",
             &[("common.js", "application/javascript", common)],
@@ -140,6 +138,10 @@ async fn modules_that_cannot_be_served_are_refused() {
         ),
         ("a.js", &[("a.js", ES, GOOD), ("a.js", ES, lie)]),
         ("a.js", &[("a.js", ES, GOOD), ("../../b.js", ES, GOOD)]),
+        (
+            "a.js",
+            &[("a.js", ES, GOOD), ("cloudflare:workers", ES, GOOD)],
+        ),
         ("a.wasm", &[("a.wasm", "application/wasm", "no")]),
         ("a.txt", &[("a.txt", "text/plain", GOOD)]),
         ("a.map", &[("a.map", "application/source-map", GOOD)]),
@@ -161,14 +163,7 @@ async fn modules_that_cannot_be_served_are_refused() {
             "local-cloudflare-probe.js",
             &[("local-cloudflare-probe.js", ES, GOOD)][..],
         ),
-        (
-            "a.js",
-            &[
-                ("a.js", ES, GOOD),
-                ("cloudflare:workers", ES, GOOD),
-                ("b\"\\é", "text/plain", ""),
-            ],
-        ),
+        ("a.js", &[("a.js", ES, GOOD), ("b\"\\é", "text/plain", "")]),
     ] {
         let (status, body) = bench
             .upload_parts("worker", json!({"main_module": main}), parts)
