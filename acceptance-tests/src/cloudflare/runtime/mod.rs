@@ -237,11 +237,12 @@ impl Runtime {
         workers: Vec<ServedWorker>,
         drop_namespaces: &[String],
     ) -> Result<(), RuntimeError> {
-        self.deploy_with_stores(workers, ServedStores::default(), drop_namespaces)
-            .await
+        let deploy = self.deploy_with_stores(workers, ServedStores::default(), drop_namespaces);
+        deploy.await.inspect_err(|_| self.resume())
     }
 
-    /// The same for Workers with KV namespaces, databases, buckets and queues.
+    /// The same for Workers with KV namespaces, databases, buckets and queues. What was served before runs again when the
+    /// set is refused, but requests wait until [`Runtime::resume`] or another deploy.
     pub async fn deploy_with_stores(
         &self,
         workers: Vec<ServedWorker>,
@@ -390,7 +391,11 @@ impl Inner {
                 .and_then(|()| namespaces())
                 .map_err(failed("remove data that nobody has any more"));
         }
-        self.gate.lead_to(self.watch(served.as_ref()));
+        let ports = self.watch(served.as_ref());
+        match &result {
+            Ok(()) => self.gate.lead_to(ports),
+            Err(_) => self.gate.lead_later(ports),
+        }
         let door = served
             .as_ref()
             .and_then(|now| now.process.ports.get(engines::DOOR));
