@@ -615,3 +615,25 @@ async fn an_alarm_rings_after_a_restart_though_nobody_calls() {
     let rung = tokio::time::timeout(Duration::from_secs(20), rung).await;
     rung.expect("the alarm rings");
 }
+
+/// More at once than a machine has cores: nobody may wait so long that a limit is reached.
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_accounts_at_once_do_not_disturb_each_other() {
+    let lives = (0..50).map(|number| async move {
+        let bench = Bench::start().await;
+        let migrations = json!({"new_tag": "v1", "new_sqlite_classes": ["Counter"]});
+        bench.upload_counter("counter", "Counter", migrations).await;
+        assert_eq!(bench.call("counter").await, "1", "account {number}");
+        let class = format!("Tally{number}");
+        let renamed = json!({
+            "old_tag": "v1", "new_tag": "v2", "renamed_classes": [{"from": "Counter", "to": class}],
+        });
+        bench.upload_counter("counter", &class, renamed).await;
+        assert_eq!(bench.call("counter").await, "2", "account {number}");
+        let (status, body) = bench.upload("broken", "export default {", json!({})).await;
+        assert_eq!((status, code(&body)), (400, &json!(10021)), "{body}");
+        assert_eq!(bench.call("counter").await, "3", "account {number}");
+        bench.local.stop().await;
+    });
+    futures_util::future::join_all(lives).await;
+}

@@ -2,6 +2,7 @@
 //! Run with `cargo benchmark`. Prints a table; a figure beyond its limit is marked, and ends the run with 1.
 
 mod large_plan;
+mod local;
 #[cfg(unix)]
 mod process;
 
@@ -64,6 +65,20 @@ async fn measure() -> Result<bool, Box<dyn Error>> {
             None => say("resident memory is measured on Linux only")?,
         }
     }
+
+    say("measuring local Cloudflare...")?;
+    let local = local::measure(&workerd).await?;
+    let mut row = |name: &str, times: Vec<Duration>, limit| {
+        table.row(name, milliseconds(median(times)), limit, "ms");
+    };
+    row("local Cloudflare, start", local.starts, 150.0);
+    row("local Cloudflare, deploy", local.deploys, 250.0);
+    row("local Cloudflare, first answer", local.answers, 250.0);
+    row(
+        "local Cloudflare, 50 scenarios",
+        vec![local.scenarios],
+        f64::INFINITY,
+    );
 
     say(&format!("deploying {WORKERS} Workers..."))?;
     let cloudflare = LocalCloudflare::start(Options::new(workerd)).await?;
