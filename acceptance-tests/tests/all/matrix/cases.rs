@@ -98,6 +98,11 @@ impl Position {
         }
     }
 
+    /// Who waits for another Worker reads again and again: how often depends on how busy the machine is.
+    pub fn is_repeated_read(&self) -> bool {
+        !self.is_write() && self.nth > 0
+    }
+
     fn is_write(&self) -> bool {
         self.method != "GET"
     }
