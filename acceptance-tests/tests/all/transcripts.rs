@@ -15,7 +15,7 @@ use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 
 /// Where the recorded answers were wrong: transcript, request, the right status and code, and why.
-/// The recorder answered as well as was known at that time.
+/// The recorded answers are as good as was known at that time.
 const CORRECTIONS: [(&str, u64, u16, Option<u64>, &str); 5] = [
     (
         "alchemy0.94-01-minimal-kv-bind.json",
