@@ -1,9 +1,12 @@
 //! S40: walks through configurations of two Workers and two namespaces, with runs that are killed at any write. Whatever was done,
 //! after an apply that succeeds every binding reaches the namespace that has its data.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use acceptance_tests::stage::Stage;
+use serde_json::Value;
 
 use super::layout::{Namespace, Worker, configure, converge, namespace, visited, worker};
 
@@ -94,6 +97,17 @@ async fn apply_and_die(stage: &Stage, write: usize) {
         apply.kill();
     }
     drop(apply.wait().await);
+    restore_state(&stage.workspace.path());
+}
+
+/// Core empties its state before it writes it. Who finds it empty takes the backup.
+fn restore_state(module: &Path) {
+    let state = module.join("terraform.tfstate");
+    let is_whole = |text: Vec<u8>| serde_json::from_slice::<Value>(&text).is_ok();
+    if !fs::read(&state).is_ok_and(is_whole) {
+        let backup = module.join("terraform.tfstate.backup");
+        fs::copy(backup, state).expect("core keeps a backup");
+    }
 }
 
 /// The stable IDs of which a message says that they are hosted elsewhere, and where.
