@@ -21,10 +21,10 @@ const LAYERS: [(&str, &[&str]); 7] = [
 ];
 
 /// What the process entry may use.
-const ENTRY: &[&str] = &["rpc", "provider"];
+const ENTRY: &[&str] = &["rpc", "provider", "bundle"];
 
 /// Crates that belong to some layers: the wire and TLS to `rpc`, HTTP to `cloudflare`.
-const OWNED_CRATES: [(&str, &[&str]); 15] = [
+const OWNED_CRATES: [(&str, &[&str]); 12] = [
     ("tonic", &["rpc"]),
     ("tonic_prost", &["rpc"]),
     ("prost", &["rpc"]),
@@ -37,14 +37,11 @@ const OWNED_CRATES: [(&str, &[&str]); 15] = [
     ("rustix", &["rpc"]),
     ("reqwest", &["cloudflare"]),
     ("httpdate", &["cloudflare"]),
-    ("oxc_allocator", &["bundle"]),
-    ("oxc_ast", &["bundle"]),
-    ("oxc_parser", &["bundle"]),
-    ("oxc_span", &["bundle"]),
+    ("bundler", &["bundle"]),
 ];
 
 /// Layers without I/O, and the only crates that they may name.
-const PURE_LAYERS: [(&str, &[&str]); 3] = [
+const PURE_LAYERS: [(&str, &[&str]); 2] = [
     (
         "durable",
         &[
@@ -67,10 +64,6 @@ const PURE_LAYERS: [(&str, &[&str]); 3] = [
             "thiserror",
             "tokio_util",
         ],
-    ),
-    (
-        "bundle",
-        &["oxc_allocator", "oxc_ast", "oxc_parser", "oxc_span"],
     ),
 ];
 
@@ -161,6 +154,7 @@ fn rust_files(folder: &str) -> Vec<(String, String)> {
 fn all_rust_files() -> Vec<(String, String)> {
     let folders = [
         "src",
+        "bundler/src",
         "proto",
         "tests",
         "acceptance-tests/src",

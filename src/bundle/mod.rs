@@ -1,9 +1,11 @@
-//! What can be told of a Worker's code by reading it. Pure: no I/O, no Terraform, nothing of Cloudflare's API.
+//! The door to the workspace member `bundler`: what code exports, and bundles that are made in a child process.
 //!
-//! The only layer that knows the parser.
+//! No Terraform, nothing of Cloudflare's API.
 
-mod depth;
-pub mod exports;
-mod surface;
+mod child;
 
-pub use exports::{ClassExport, Export, Exports, Main, Shape, Source, SyntaxError, exports};
+pub use bundler::{
+    BuiltinImport, Bundle, ClassExport, Export, Exports, Main, Module, ModuleKind, Options, Place,
+    Problem, Shape, Source, SyntaxError, exports,
+};
+pub use child::{Bundler, CHILD_MODE, Failure, serve};

@@ -8,7 +8,7 @@ use oxc_parser::config::TokensParserConfig;
 use oxc_parser::{Kind, ParseOptions, Parser, Token};
 use oxc_span::SourceType;
 
-use super::exports::{Shape, SyntaxError};
+use crate::exports::{Shape, SyntaxError};
 
 /// How many aliases are followed from a name to what it stands for.
 const ALIASES: usize = 32;

@@ -8,8 +8,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::thread;
 
-use super::depth;
-use super::surface::{self, Surface, Target};
+use crate::depth;
+use crate::surface::{self, Surface, Target};
 
 /// What may nest in a source that is parsed. Code that people or bundlers write stays far below.
 const DEPTH: usize = 4_000;

@@ -1,0 +1,1 @@
+//! How a request and its answer cross from process to process: a head in JSON, then the bodies as they are.
