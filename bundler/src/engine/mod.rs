@@ -1,5 +1,7 @@
 //! The bundler: Rolldown, told what a Worker needs.
 
+mod decorators;
+
 use crate::bundle::{Bundle, Problem, Request};
 
 /// Bundles, on threads of its own.
