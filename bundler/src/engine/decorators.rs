@@ -8,6 +8,7 @@
 //! all others then applies what was noted. Initializers for instances run in a private field in front of all others, so an object
 //! that a constructor returns twice takes them only once. The list is a variable beside the statement that holds the class.
 
+mod plugin;
 mod refusal;
 #[cfg(test)]
 mod tests;
@@ -22,22 +23,23 @@ use oxc_span::{GetSpan, SourceType, Span};
 use rolldown_sourcemap::SourceMap;
 use string_wizard::{Hires, MagicString, SourceMapOptions};
 
-pub(super) use refusal::Refusal;
+pub(super) use plugin::Lowering;
+use refusal::Refusal;
 
 /// What does the work at run time; `$$` stands for what all names begin with.
 const RUNTIME: &str = include_str!("decorators/runtime.js");
 
 /// A module without decorators.
-pub(super) struct Lowered<'a>(MagicString<'a>);
+struct Lowered<'a>(MagicString<'a>);
 
 impl Lowered<'_> {
     /// The module.
-    pub(super) fn code(&self) -> String {
+    fn code(&self) -> String {
         self.0.to_string()
     }
 
     /// From where in the text that was lowered each of it comes.
-    pub(super) fn map(&self) -> SourceMap {
+    fn map(&self) -> SourceMap {
         self.0.source_map(SourceMapOptions {
             include_content: false,
             source: Arc::from(""),
@@ -50,7 +52,7 @@ impl Lowered<'_> {
 ///
 /// # Errors
 /// Every use of decorators that cannot be lowered.
-pub(super) fn lower(code: &str) -> Result<Option<Lowered<'_>>, Vec<Refusal>> {
+fn lower(code: &str) -> Result<Option<Lowered<'_>>, Vec<Refusal>> {
     if !code.contains('@') && !code.contains("accessor") {
         return Ok(None);
     }
@@ -108,6 +110,8 @@ struct Pass<'c> {
     /// Around what is visited, innermost last; `None` where nothing can be declared.
     places: Vec<Option<Place>>,
     classes: Vec<Frame>,
+    /// The variable that the next class without a name is given to, and so named for.
+    variable: Option<String>,
     edits: Vec<Edit>,
     refusals: Vec<Refusal>,
 }
@@ -125,6 +129,7 @@ impl<'c> Pass<'c> {
             lists: 0,
             places: Vec::new(),
             classes: Vec::new(),
+            variable: None,
             edits: Vec::new(),
             refusals: Vec::new(),
         }
@@ -373,10 +378,11 @@ impl<'a> Visit<'a> for Pass<'_> {
     fn visit_class(&mut self, class: &ast::Class<'a>) {
         let kept = class.body.body.first().and_then(kept_name);
         let id = class.id.as_ref().map(|id| id.name.as_str());
+        let variable = self.variable.take();
         let mut frame = Frame {
             list: String::new(),
             begun: false,
-            name: kept.or(id).map(str::to_owned),
+            name: kept.or(id).map(str::to_owned).or(variable),
         };
         if let Some(decorator) = class.decorators.first() {
             self.refusals
@@ -389,6 +395,20 @@ impl<'a> Visit<'a> for Pass<'_> {
         self.classes.push(frame);
         walk::walk_class(self, class);
         self.classes.pop();
+    }
+
+    fn visit_variable_declarator(&mut self, it: &ast::VariableDeclarator<'a>) {
+        if let Some(ast::Expression::ClassExpression(_)) = &it.init {
+            self.variable = it.id.get_identifier_name().map(|name| name.to_string());
+        }
+        walk::walk_variable_declarator(self, it);
+    }
+
+    fn visit_assignment_expression(&mut self, it: &ast::AssignmentExpression<'a>) {
+        if let ast::Expression::ClassExpression(_) = &it.right {
+            self.variable = it.left.get_identifier_name().map(str::to_owned);
+        }
+        walk::walk_assignment_expression(self, it);
     }
 
     fn visit_method_definition(&mut self, method: &ast::MethodDefinition<'a>) {

@@ -15,20 +15,20 @@ const LEGACY: &str = "If it is a decorator of TypeScript's older kind, set \"exp
 
 /// A use of decorators that cannot be lowered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(super) struct Refusal {
     /// Where it is in the text that was to be lowered, in bytes.
-    pub(crate) at: u32,
+    pub(super) at: u32,
     /// One sentence without a full stop that names class and member.
-    pub(crate) message: String,
+    pub(super) message: String,
     /// What can be done instead, in sentences.
-    pub(crate) help: String,
+    pub(super) help: String,
     /// Class and member. The decorator itself may have another name in the source.
     subject: String,
 }
 
 impl Refusal {
     /// Where the same is in a source from which the text was made, in bytes.
-    pub(crate) fn find(&self, source: &str, source_type: SourceType) -> Option<u32> {
+    pub(super) fn find(&self, source: &str, source_type: SourceType) -> Option<u32> {
         let allocator = Allocator::default();
         let parsed = Parser::new(&allocator, source, source_type).parse();
         let mut pass = Pass::new(source);
@@ -42,7 +42,7 @@ impl Refusal {
         let (quoted, subject) = (quote(code, decorator), class(frame));
         Refusal {
             at: decorator.span.start,
-            message: format!("the decorator {quoted} of {subject} is not supported"),
+            message: format!("The decorator {quoted} of {subject} is not supported"),
             help: format!(
                 "Of standard decorators only those of public methods, getters and setters can be bundled. Call it by hand on the \
                  finished class instead. {LEGACY}"
@@ -68,7 +68,7 @@ impl Refusal {
         };
         Refusal {
             at: decorator.span.start,
-            message: format!("the decorator {quoted} of {subject} is not supported"),
+            message: format!("The decorator {quoted} of {subject} is not supported"),
             help: format!(
                 "Of standard decorators only those of public methods, getters and setters can be bundled. {instead} {LEGACY}"
             ),
@@ -81,7 +81,7 @@ impl Refusal {
         let subject = format!("{} of {}", clip(code, it.key.span()), class(frame));
         Refusal {
             at: it.span.start,
-            message: format!("the keyword `accessor` in front of {subject} is not supported"),
+            message: format!("The keyword `accessor` in front of {subject} is not supported"),
             help:
                 "Write a private field with a getter and a setter instead; those can be decorated."
                     .to_owned(),
@@ -95,7 +95,7 @@ impl Refusal {
         Refusal {
             at,
             message: format!(
-                "decorators in {subject} are not supported, as it is written inside a parameter, the value of a field or the head of a loop"
+                "Decorators in {subject} are not supported, as it is written inside a parameter, the value of a field or the head of a loop"
             ),
             help: "Declare the class in a statement of its own, and use its name here.".to_owned(),
             subject,

@@ -4,6 +4,7 @@ use oxc_span::SourceType;
 use rolldown_sourcemap::SourceMap;
 
 use super::lower;
+use crate::bundle::{Bundle, Options, Problem, Request};
 
 /// The module without what is added at its end.
 fn lowered(code: &str) -> String {
@@ -203,12 +204,12 @@ fn what_cannot_be_lowered_is_named() {
             "@tag('x') class Chat { @observe text = 1; @lib.log(1) #send() {} @a @b accessor open = 1; static accessor all; @c constructor() {} @ok m() {} }"
         ),
         [
-            "the decorator `@tag` of class `Chat` is not supported",
-            "the decorator `@observe` of the field `text` of class `Chat` is not supported",
-            "the decorator `@lib.log` of the private member `#send` of class `Chat` is not supported",
-            "the keyword `accessor` in front of `open` of class `Chat` is not supported",
-            "the keyword `accessor` in front of `all` of class `Chat` is not supported",
-            "the decorator `@c` of the constructor `constructor` of class `Chat` is not supported",
+            "The decorator `@tag` of class `Chat` is not supported",
+            "The decorator `@observe` of the field `text` of class `Chat` is not supported",
+            "The decorator `@lib.log` of the private member `#send` of class `Chat` is not supported",
+            "The keyword `accessor` in front of `open` of class `Chat` is not supported",
+            "The keyword `accessor` in front of `all` of class `Chat` is not supported",
+            "The decorator `@c` of the constructor `constructor` of class `Chat` is not supported",
         ]
     );
     for code in [
@@ -219,7 +220,7 @@ fn what_cannot_be_lowered_is_named() {
         assert_eq!(
             refused(code),
             [
-                "decorators in class `Chat` are not supported, as it is written inside a parameter, the value of a field or the head of a loop"
+                "Decorators in class `Chat` are not supported, as it is written inside a parameter, the value of a field or the head of a loop"
             ]
         );
     }
@@ -242,4 +243,66 @@ fn a_refusal_is_found_in_its_source() {
         refusals[0].find("export class Chat {}", SourceType::ts()),
         None
     );
+}
+
+/// Bundles one source, with a map.
+fn bundled(source: &str, minify: bool) -> Result<Bundle, Vec<Problem>> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let root = directory.path().canonicalize().expect("it is there");
+    let entry = root.join("worker.ts");
+    std::fs::write(&entry, source).expect("it is written");
+    crate::bundle(&Request {
+        entry,
+        shown_from: root,
+        options: Options {
+            minify,
+            source_map: true,
+            ..Options::default()
+        },
+        threads: 1,
+    })
+}
+
+#[test]
+fn a_refusal_has_its_place_in_the_source() {
+    let source = "type Text = string;\n\nexport class Chat {\n  @observe text: Text = '';\n}\nfunction observe() {}\nexport default {};\n";
+    let problems = bundled(source, false).expect_err("it is refused");
+    assert_eq!(problems.len(), 1);
+    let problem = &problems[0];
+    assert_eq!(
+        problem.message,
+        "The decorator `@observe` of the field `text` of class `Chat` is not supported"
+    );
+    let place = problem.place.as_ref().expect("it has a place");
+    assert_eq!(
+        (place.file.as_str(), place.line, place.column),
+        ("worker.ts", 4, 3)
+    );
+    assert!(
+        problem.frame.contains("@observe text: Text"),
+        "{}",
+        problem.frame
+    );
+    assert!(problem.help.contains("experimentalDecorators"));
+}
+
+#[test]
+fn the_map_of_a_bundle_leads_through_decorators_to_the_source() {
+    let source = "type A = 1;\nexport class Chat {\n  @log(\"first\")\n  async talk(): Promise<string> { return \"second\"; }\n}\nfunction log(_: string) { return () => {}; }\nexport default {};\n";
+    for minify in [false, true] {
+        let bundle = bundled(source, minify).expect("it is bundled");
+        let text = str::from_utf8(&bundle.modules[0].body).expect("it is text");
+        let map = String::from_utf8(bundle.modules[1].body.to_vec()).expect("it is text");
+        let map = SourceMap::from_json_string(map.leak()).expect("it is a map");
+        for word in ["first", "second"] {
+            // The token of a string is its quote.
+            let (line, column) = position(text, word);
+            let (source_line, source_column) = position(source, word);
+            assert_eq!(
+                origin(&map, line, column - 1),
+                (source_line, source_column - 1),
+                "{word}"
+            );
+        }
+    }
 }
