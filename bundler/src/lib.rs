@@ -11,7 +11,7 @@ pub mod exports;
 mod surface;
 pub mod wire;
 
-pub use bundle::{Bundle, BuiltinImport, Module, ModuleKind, Options, Place, Problem, Request};
+pub use bundle::{BuiltinImport, Bundle, Module, ModuleKind, Options, Place, Problem, Request};
 #[cfg(feature = "engine")]
 pub use engine::bundle;
 pub use exports::{ClassExport, Export, Exports, Main, Shape, Source, SyntaxError, exports};
