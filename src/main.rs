@@ -4,6 +4,7 @@ use std::env;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use terraform_provider_cloudflare::bundle;
 use terraform_provider_cloudflare::provider;
 use terraform_provider_cloudflare::rpc::{self, Serving};
 
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
                 Err(_) => ExitCode::FAILURE,
             };
         }
+        Some(bundle::CHILD_MODE) => return bundle::serve(),
         Some("--debug" | "-debug") => Serving::Debug,
         _ => Serving::Plugin,
     };

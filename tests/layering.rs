@@ -34,7 +34,7 @@ const OWNED_CRATES: [(&str, &[&str]); 12] = [
     ("tokio_rustls", &["rpc"]),
     // Also the HTTP client, which is told where its cryptography comes from.
     ("rustls", &["rpc", "cloudflare"]),
-    ("rustix", &["rpc"]),
+    ("rustix", &["rpc", "bundle"]),
     ("reqwest", &["cloudflare"]),
     ("httpdate", &["cloudflare"]),
     ("bundler", &["bundle"]),

@@ -1,11 +1,13 @@
 //! The door to the workspace member `bundler`: what code exports, and bundles that are made in a child process.
 //!
-//! No Terraform, nothing of Cloudflare's API.
+//! `parent` asks for bundles, `child` makes them. No Terraform, nothing of Cloudflare's API.
 
 mod child;
+mod parent;
 
 pub use bundler::{
     BuiltinImport, Bundle, ClassExport, Export, Exports, Main, Module, ModuleKind, Options, Place,
     Problem, Shape, Source, SyntaxError, exports,
 };
-pub use child::{Bundler, CHILD_MODE, Failure, serve};
+pub use child::{CHILD_MODE, serve};
+pub use parent::{Bundler, Failure};

@@ -1,0 +1,214 @@
+//! What becomes of imports that are no JavaScript of the project: the runtime's own modules, and files that are modules by themselves.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nodejs_built_in_modules::is_nodejs_builtin_module;
+use rolldown::plugin::{
+    HookLoadArgs, HookLoadOutput, HookLoadReturn, HookResolveIdArgs, HookResolveIdOutput,
+    HookResolveIdReturn, HookUsage, Plugin, PluginContext, PluginContextResolveOptions,
+    PluginHookMeta, PluginOrder, SharedLoadPluginContext,
+};
+use rolldown_common::{ImportKind, ModuleType, ResolvedExternal};
+use sha2::{Digest, Sha256};
+
+use crate::bundle::{ModuleKind, Problem};
+
+/// Stands before an import that CommonJS asks for with `require`: an ES module of ours passes it on.
+const REQUIRED: &str = "\0required:";
+
+/// How many digits of a hash are in a module's name.
+const DIGITS: usize = 16;
+
+/// What the plugin finds out while Rolldown works.
+#[derive(Debug, Default)]
+struct Found {
+    /// Module of Node.js, and the file that imports it.
+    builtins: BTreeSet<(String, String)>,
+    /// By name.
+    modules: BTreeMap<String, (ModuleKind, Vec<u8>)>,
+    problems: Vec<Problem>,
+}
+
+/// Keeps the runtime's modules as imports, and makes modules of files that are none.
+#[derive(Debug)]
+pub(super) struct WorkerModules {
+    external: Vec<String>,
+    found: Mutex<Found>,
+}
+
+impl WorkerModules {
+    pub(super) fn new(external: &[String]) -> WorkerModules {
+        WorkerModules {
+            external: external.to_vec(),
+            found: Mutex::default(),
+        }
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was wrong, by the plugin's own rules.
+    pub(super) fn take_problems(&self) -> Vec<Problem> {
+        std::mem::take(&mut self.found().problems)
+    }
+
+    /// Every module of Node.js with each file that imports it.
+    pub(super) fn builtins(&self) -> BTreeSet<(String, String)> {
+        self.found().builtins.clone()
+    }
+
+    /// Takes the collected modules out.
+    pub(super) fn take_modules(&self) -> BTreeMap<String, (ModuleKind, Vec<u8>)> {
+        std::mem::take(&mut self.found().modules)
+    }
+
+    fn is_external(&self, specifier: &str) -> bool {
+        self.external
+            .iter()
+            .any(|pattern| matches(pattern, specifier))
+    }
+
+    /// Stays an import of the bundle.
+    fn stays(&self, args: &HookResolveIdArgs<'_>, specifier: &str) -> HookResolveIdOutput {
+        if args.kind == ImportKind::Require {
+            return HookResolveIdOutput::from_id(format!("{REQUIRED}{specifier}"));
+        }
+        HookResolveIdOutput {
+            id: specifier.into(),
+            external: Some(ResolvedExternal::Bool(true)),
+            normalize_external_id: Some(false),
+            ..HookResolveIdOutput::default()
+        }
+    }
+
+    /// A file that is a module by itself, by the ending of its name.
+    async fn module(
+        &self,
+        ctx: &PluginContext,
+        args: &HookResolveIdArgs<'_>,
+    ) -> HookResolveIdReturn {
+        let specifier = args.specifier.split('?').next().unwrap_or_default();
+        if kind(specifier).is_none() {
+            return Ok(None);
+        }
+        let options = PluginContextResolveOptions {
+            import_kind: ImportKind::Import,
+            ..PluginContextResolveOptions::default()
+        };
+        let Ok(resolved) = ctx.resolve(specifier, args.importer, Some(options)).await? else {
+            // Rolldown says so itself.
+            return Ok(None);
+        };
+        let path = Path::new(resolved.id.as_str());
+        let Some(kind) = kind(resolved.id.as_str()) else {
+            return Ok(None);
+        };
+        let Ok(body) = tokio::fs::read(path).await else {
+            return Ok(None);
+        };
+        let mut hash = hex::encode(Sha256::digest(&body));
+        hash.truncate(DIGITS);
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = format!("{hash}-{file}");
+        self.found().modules.insert(name.clone(), (kind, body));
+        Ok(Some(self.stays(args, &format!("./{name}"))))
+    }
+}
+
+/// What a file is to the runtime if it is no code, by the ending of its name. The endings are wrangler's.
+fn kind(path: &str) -> Option<ModuleKind> {
+    let (_, ending) = path.rsplit_once('.')?;
+    match ending {
+        "wasm" => Some(ModuleKind::Wasm),
+        "txt" | "html" | "sql" => Some(ModuleKind::Text),
+        "bin" => Some(ModuleKind::Data),
+        _ => None,
+    }
+}
+
+/// Whether a pattern names what is imported: the whole of it, or the package of a path; `*` stands for anything.
+fn matches(pattern: &str, specifier: &str) -> bool {
+    match pattern.split_once('*') {
+        Some((before, after)) => {
+            specifier.len() >= before.len() + after.len()
+                && specifier.starts_with(before)
+                && specifier.ends_with(after)
+        }
+        None => specifier
+            .strip_prefix(pattern)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+    }
+}
+
+/// A module of Node.js by its full name, if that is one.
+fn builtin(specifier: &str) -> Option<String> {
+    match specifier.strip_prefix("node:") {
+        Some(_) => Some(specifier.to_owned()),
+        None if is_nodejs_builtin_module(specifier) => Some(format!("node:{specifier}")),
+        None => None,
+    }
+}
+
+impl Plugin for WorkerModules {
+    fn name(&self) -> Cow<'static, str> {
+        "worker-modules".into()
+    }
+
+    fn register_hook_usage(&self) -> HookUsage {
+        HookUsage::ResolveId | HookUsage::Load
+    }
+
+    fn resolve_id_meta(&self) -> Option<PluginHookMeta> {
+        Some(PluginHookMeta {
+            order: Some(PluginOrder::Pre),
+        })
+    }
+
+    async fn resolve_id(
+        &self,
+        ctx: &PluginContext,
+        args: &HookResolveIdArgs<'_>,
+    ) -> HookResolveIdReturn {
+        if args.is_entry {
+            return Ok(None);
+        }
+        let specifier = args.specifier;
+        // The module that passes on what was required imports nothing else.
+        if args
+            .importer
+            .is_some_and(|importer| importer.starts_with(REQUIRED))
+        {
+            return Ok(Some(self.stays(args, specifier)));
+        }
+        if specifier.starts_with("cloudflare:") || self.is_external(specifier) {
+            return Ok(Some(self.stays(args, specifier)));
+        }
+        if let Some(module) = builtin(specifier) {
+            let importer = args.importer.unwrap_or_default().to_owned();
+            self.found().builtins.insert((module.clone(), importer));
+            return Ok(Some(self.stays(args, &module)));
+        }
+        self.module(ctx, args).await
+    }
+
+    async fn load(&self, _ctx: SharedLoadPluginContext, args: &HookLoadArgs<'_>) -> HookLoadReturn {
+        let Some(specifier) = args.id.strip_prefix(REQUIRED) else {
+            return Ok(None);
+        };
+        // The default is what `require` would give; packages that have none are given as a whole.
+        let code = if builtin(specifier).is_some() || specifier.starts_with("./") {
+            format!("import required from {specifier:?};\nmodule.exports = required;\n")
+        } else {
+            format!("import * as required from {specifier:?};\nmodule.exports = required;\n")
+        };
+        Ok(Some(HookLoadOutput {
+            code: code.into(),
+            module_type: Some(ModuleType::Js),
+            ..HookLoadOutput::default()
+        }))
+    }
+}
