@@ -329,11 +329,14 @@ impl Shared {
         let kind = text(&headers, CONTENT_TYPE.as_str()).unwrap_or_default();
         let is_file = call.raw && matches!(status, Some(200..300));
         let read = |body: Bytes| match is_file {
-            true => Reading::Success(Answer::file(failure.clone(), headers.clone(), body)),
+            true => {
+                let file = Answer::file(failure.clone(), headers.clone(), body);
+                Reading::Success(Box::new(file))
+            }
             false => envelope::read(failure.clone(), kind, &body),
         };
         let (trouble, failure) = match body.map(read) {
-            Ok(Reading::Success(answer)) => return Ok(Ok(answer)),
+            Ok(Reading::Success(answer)) => return Ok(Ok(*answer)),
             Ok(Reading::Refused(failure)) => (Trouble::Refused, failure),
             Ok(Reading::Unreadable(failure)) => (Trouble::Unreadable, failure),
             Err(error) => {

@@ -20,7 +20,7 @@ pub(super) struct Answer {
 /// What the body of one answer says.
 #[derive(Debug)]
 pub(super) enum Reading {
-    Success(Answer),
+    Success(Box<Answer>),
     Refused(Box<Failure>),
     /// The status speaks of success, the body cannot be read.
     Unreadable(Box<Failure>),
@@ -30,12 +30,12 @@ pub(super) enum Reading {
 pub(super) fn read(mut failure: Box<Failure>, kind: &str, body: &[u8]) -> Reading {
     let success = matches!(failure.status, Some(200..300));
     if success && body.iter().all(u8::is_ascii_whitespace) {
-        return Reading::Success(Answer {
+        return Reading::Success(Box::new(Answer {
             result: Value::Null,
             info: Value::Null,
             failure,
             file: None,
-        });
+        }));
     }
     let mut envelope = match serde_json::from_slice(body) {
         Ok(Value::Object(envelope)) => envelope,
@@ -71,12 +71,12 @@ pub(super) fn read(mut failure: Box<Failure>, kind: &str, body: &[u8]) -> Readin
     failure.codes.clear();
     let result = envelope.remove("result").unwrap_or_default();
     let info = envelope.remove("result_info").unwrap_or_default();
-    Reading::Success(Answer {
+    Reading::Success(Box::new(Answer {
         result,
         info,
         failure,
         file: None,
-    })
+    }))
 }
 
 /// Collects codes and texts, those of an `error_chain` and of the form `{code, error}` included.
