@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::diagnose;
 use super::waiting::Applies;
-use crate::bundle::Exports;
+use crate::bundle::{Bundler, Exports};
 use crate::cloudflare::{AccountId, Client, Configuration, Credentials, is_loopback};
 use crate::durable::{ScriptName, StableId};
 use crate::tf::{Attr, Diagnostic};
@@ -98,6 +98,8 @@ pub struct Session {
     memory: Mutex<Memory>,
     /// The applies that run now.
     pub(super) applies: Applies,
+    /// Who bundles.
+    pub(super) bundler: Bundler,
 }
 
 impl Session {

@@ -176,7 +176,9 @@ impl Apply<'_> {
 
     /// Reads the code again, and compares it with what was planned.
     async fn load_code(&mut self) -> Result<Option<Modules>, Diagnostic> {
-        let code = code::load(&self.request.config).await.map_err(first)?;
+        let (request, bundler) = (self.request, &self.worker.session.bundler);
+        let loading = code::load(&request.config, bundler, &request.stop);
+        let code = loading.await.map_err(first)?;
         let Code::Known(modules) = code else {
             return Ok(None);
         };
@@ -356,8 +358,7 @@ impl Apply<'_> {
 
     /// Whether the code is uploaded from here.
     pub(super) fn manages_code(&self) -> bool {
-        let config = &self.request.config;
-        !config.get("script").is_null() || !config.get("modules").is_null()
+        code::is_managed(&self.request.config)
     }
 
     /// Notes that the Worker is as planned, with what Cloudflare says of it now.

@@ -1,4 +1,4 @@
-//! The code of a Worker: from `script` or `modules` to the modules that are uploaded, and their hash.
+//! The code of a Worker: from `script`, `entrypoint` or `modules` to the modules that are uploaded, and their hash.
 
 use std::sync::Arc;
 
@@ -6,10 +6,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 
+use super::bundled::{self, Bundled};
+use crate::bundle::Bundler;
 use crate::cloudflare::Module;
 use crate::tf::{AttributePath, Diagnostic, Diagnostics, Value};
 
+/// The arguments that hold code. At most one of them is set.
+const SOURCES: [&str; 3] = ["script", "entrypoint", "modules"];
 /// What `script` is uploaded as.
 pub const SCRIPT_MODULE: &str = "worker.js";
 const ES_MODULE: &str = "application/javascript+module";
@@ -21,7 +26,7 @@ pub const DESTROY_HINT: &str =
 /// The code as configured.
 #[derive(Debug)]
 pub enum Code {
-    /// Neither `script` nor `modules`: somebody else uploads it.
+    /// Neither `script` nor `entrypoint` nor `modules`: somebody else uploads it.
     Unmanaged,
     /// Part of it is not known before apply.
     Unknown,
@@ -40,6 +45,8 @@ pub struct Modules {
     pub hashes: Vec<String>,
     /// The hash of all names, types and contents.
     pub sha256: String,
+    /// How they were made, if they are a bundle.
+    pub bundled: Option<Arc<Bundled>>,
 }
 
 impl Modules {
@@ -62,22 +69,48 @@ impl Modules {
             modules: modules.into(),
             hashes,
             sha256: hex::encode(all.finalize()),
+            bundled: None,
+        }
+    }
+
+    /// The main module, or the file that the user knows it by.
+    pub fn shown(&self) -> &str {
+        match &self.bundled {
+            Some(bundled) => &bundled.entry,
+            None => &self.main,
+        }
+    }
+
+    /// The same as part of a sentence.
+    pub fn subject(&self) -> String {
+        match &self.bundled {
+            Some(bundled) => format!("`{}`", bundled.entry),
+            None => format!("the main module `{}`", self.main),
         }
     }
 }
 
+/// Whether a configuration or a state has its code from here. An unknown argument counts as set.
+pub fn is_managed(value: &Value) -> bool {
+    SOURCES.iter().any(|source| !value.get(source).is_null())
+}
+
 /// Judges the arguments, as far as they are known.
 pub fn judge(config: &Value) -> Diagnostics {
-    let mut diagnostics = Diagnostics::default();
+    let mut diagnostics = bundled::judge(config);
     let (script, modules) = (config.get("script"), config.get("modules"));
-    if !script.is_null() && !modules.is_null() {
-        diagnostics.push(
-            Diagnostic::error(
-                "Two sources of code",
-                "`script` and `modules` exclude each other. Remove one of them.",
-            )
-            .at(AttributePath::root("modules")),
-        );
+    let is_known = |value: &Value| !value.is_null() && !value.is_unknown();
+    let mut set = SOURCES.iter().filter(|source| is_known(config.get(source)));
+    if let Some(first) = set.next() {
+        for second in set {
+            diagnostics.push(
+                Diagnostic::error(
+                    "Two sources of code",
+                    format!("`{first}` and `{second}` exclude each other. Remove one of them."),
+                )
+                .at(AttributePath::root(second)),
+            );
+        }
     }
     if script.as_str().is_some_and(|text| text.trim().is_empty()) {
         diagnostics.push(
@@ -90,12 +123,14 @@ pub fn judge(config: &Value) -> Diagnostics {
     }
     let main = config.get("main_module");
     if !main.is_null() && modules.is_null() {
+        let detail = match is_known(config.get("entrypoint")) {
+            true => {
+                "The runtime starts `entrypoint`. `main_module` names one of `modules`, but there are none; remove it."
+            }
+            false => "`main_module` names one of `modules`, but there are none.",
+        };
         diagnostics.push(
-            Diagnostic::error(
-                "No modules to start",
-                "`main_module` names one of `modules`, but there are none.",
-            )
-            .at(AttributePath::root("main_module")),
+            Diagnostic::error("No modules to start", detail).at(AttributePath::root("main_module")),
         );
     }
     let Some(map) = modules.as_map() else {
@@ -206,9 +241,14 @@ fn body(text: &Value) -> Option<Bytes> {
 /// Reads the code. Arguments that [`judge`] refuses must not reach this.
 ///
 /// # Errors
-/// A file that cannot be read, or content that is not base64, at its place.
-pub async fn load(config: &Value) -> Result<Code, Diagnostics> {
+/// A file that cannot be read, content that is not base64, or sources that cannot be bundled, at its place.
+pub async fn load(
+    config: &Value,
+    bundler: &Bundler,
+    stop: &CancellationToken,
+) -> Result<Code, Diagnostics> {
     let (script, modules) = (config.get("script"), config.get("modules"));
+    let (entrypoint, bundle) = (config.get("entrypoint"), config.get("bundle"));
     if let Some(body) = body(script) {
         let module = Module {
             name: SCRIPT_MODULE.to_owned(),
@@ -220,8 +260,13 @@ pub async fn load(config: &Value) -> Result<Code, Diagnostics> {
             vec![module],
         )));
     }
-    if script.is_unknown() || modules.is_unknown() || config.get("main_module").is_unknown() {
+    let unknown = [script, entrypoint, modules, config.get("main_module")];
+    if unknown.iter().any(|value| value.is_unknown()) || !bundle.is_wholly_known() {
         return Ok(Code::Unknown);
+    }
+    if let Some(entry) = entrypoint.as_str() {
+        let bundling = bundled::load(entry, bundle, bundler, stop);
+        return Ok(Code::Known(bundling.await?));
     }
     let Some(map) = modules.as_map() else {
         return Ok(Code::Unmanaged);
@@ -357,5 +402,32 @@ mod tests {
             Value::object([("script", Value::Unknown), ("modules", Value::Null)]),
             &[],
         );
+    }
+
+    #[test]
+    fn code_has_one_source() {
+        let script = ("script", Value::from("x"));
+        let entrypoint = ("entrypoint", Value::from("a.ts"));
+        let content = Value::object([("content", Value::from("x"))]);
+        let modules = ("modules", Value::object([("a.js", content)]));
+        let main = ("main_module", Value::from("a.js"));
+        for (config, expect) in [
+            (
+                vec![script.clone(), entrypoint.clone()],
+                &["entrypoint"][..],
+            ),
+            (vec![entrypoint.clone(), modules.clone()], &["modules"]),
+            (
+                vec![script.clone(), entrypoint.clone(), modules.clone()],
+                &["entrypoint", "modules"],
+            ),
+            (vec![entrypoint.clone(), main], &["main_module"]),
+            // What is not known may turn out to be null.
+            (vec![script, ("entrypoint", Value::Unknown)], &[]),
+            (vec![("script", Value::Unknown), modules], &[]),
+            (vec![entrypoint], &[]),
+        ] {
+            judged(Value::object(config), expect);
+        }
     }
 }

@@ -36,11 +36,11 @@ impl Classes<'_> {
             return;
         }
         if let Some(exports) = read(self.session, modules).await {
-            self.judge_start(&exports, &modules.main);
-            self.judge_exports(&exports, &modules.main, decision);
+            self.judge_start(&exports, modules);
+            self.judge_exports(&exports, modules, decision);
             // A broken main module has its own error.
             if needs_entry && matches!(exports.main(), Main::Other | Main::Unread(_)) {
-                let detail = entry::impossible(Some(&modules.main));
+                let detail = entry::impossible(Some(modules.shown()));
                 self.refuse(entry::IMPOSSIBLE.to_owned(), detail, None);
             }
         }
@@ -56,18 +56,25 @@ impl Classes<'_> {
     }
 
     /// What stops the Worker, whatever it hosts.
-    fn judge_start(&mut self, exports: &Exports, main: &str) {
+    fn judge_start(&mut self, exports: &Exports, modules: &Modules) {
         if let Main::Broken(error) = exports.main() {
+            let main = &modules.main;
             let detail = format!(
-                "Line {}, column {} of `{main}`: {}. The main module has to be an ES module; TypeScript has to be compiled to one.",
+                "Line {}, column {} of `{main}`: {}. The main module has to be an ES module; TypeScript is bundled to one if `entrypoint` \
+                 names its file.",
                 error.line, error.column, error.message
             );
             self.refuse(format!("Module `{main}` is no JavaScript"), detail, None);
         }
+        let way_out = match modules.bundled {
+            Some(_) => "Export it from another file, which this one and others can import.",
+            None => "Remove the export; other modules can still share the value.",
+        };
         for (name, what) in exports.that_stop() {
             let detail = format!(
-                "The main module `{main}` exports `{name}`, which is {what}. A Worker starts only if everything that it exports is a \
-                 class, a function or an object. Remove the export; other modules can still share the value."
+                "A Worker starts only if everything that it exports is a class, a function or an object, but {} exports `{name}`, which is \
+                 {what}. {way_out}",
+                modules.subject()
             );
             self.refuse(
                 format!("Export `{name}` stops the Worker from starting"),
@@ -78,7 +85,8 @@ impl Classes<'_> {
     }
 
     /// Every class that is hosted once the plan is carried out has to be exported.
-    fn judge_exports(&mut self, exports: &Exports, main: &str, decision: &Decision) {
+    fn judge_exports(&mut self, exports: &Exports, modules: &Modules, decision: &Decision) {
+        let subject = modules.subject();
         let state = Value::object([("durable_object_namespaces", decision.namespaces.clone())]);
         let mut hosted = hosting::entries(&state);
         hosted.retain(|entry| self.name.known().is_some_and(|own| entry.lives_in(own)));
@@ -111,8 +119,7 @@ impl Classes<'_> {
                 ),
             };
             let listed = listed(exports, class);
-            let detail =
-                format!("{needs}, but the main module `{main}` {fault}. {listed}\n\n{way_out}");
+            let detail = format!("{needs}, but {subject} {fault}. {listed}\n\n{way_out}");
             self.refuse(summary, detail, self.place_of_class(&entry));
         }
     }

@@ -4,6 +4,7 @@
 
 mod apply;
 mod attempts;
+mod bundled;
 mod classes;
 mod code;
 mod delete;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tokio_util::sync::CancellationToken;
+
 use super::classes::{Classes, Decision, last_tag};
 use super::code::{self, Code};
 use super::element::{self, Element, Home, Phase};
@@ -157,7 +159,7 @@ pub async fn plan(worker: &Worker, request: PlanRequest) -> PlanResponse {
         client,
     };
     if !draft.diagnostics.has_errors() {
-        draft.run().await;
+        draft.run(&request.stop).await;
     }
     if draft.diagnostics.has_errors() {
         // Core does not look at it then, but it has to be of the right type.
@@ -172,7 +174,7 @@ pub async fn plan(worker: &Worker, request: PlanRequest) -> PlanResponse {
 }
 
 impl Draft<'_> {
-    async fn run(&mut self) {
+    async fn run(&mut self, stop: &CancellationToken) {
         let name = self
             .config
             .get("name")
@@ -185,7 +187,8 @@ impl Draft<'_> {
             self.plan_replacement();
             return;
         }
-        let code = match code::load(self.config).await {
+        let loading = code::load(self.config, &self.worker.session.bundler, stop);
+        let code = match loading.await {
             Ok(code) => code,
             Err(diagnostics) => {
                 self.diagnostics.extend(diagnostics);
@@ -316,7 +319,7 @@ impl Draft<'_> {
         if matches!(code, Code::Unmanaged) && self.prior.is_null() {
             self.diagnostics.push(Diagnostic::error(
                 "Worker without code",
-                "A Worker that does not exist yet needs its code: set `script` or `modules`. To manage the settings of a Worker whose code \
+                "A Worker that does not exist yet needs its code: set `entrypoint`, `script` or `modules`. To manage the settings of a Worker whose code \
                  another tool uploads, import it, or set `adopt = true`.",
             ));
         }
@@ -583,6 +586,11 @@ impl Draft<'_> {
                 self.planned.set("migrations", Value::Unknown);
                 self.warn_of_taking_over(intent, upload, decision.history.as_ref());
             }
+        }
+        if let (true, Code::Known(modules)) = (upload, code)
+            && let Some(bundled) = &modules.bundled
+        {
+            self.diagnostics.extend(bundled.warnings());
         }
         self.private.planned = Some(Planned {
             intent,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::code::Modules;
+use super::code::{self, Modules};
 use super::element::BINDING_TYPE;
 use super::hosting::{self, Entry};
 use super::identity::{self, Private};
@@ -147,8 +147,7 @@ async fn refresh(
         .await
         .map_err(&failed)?;
     let overwritten = matches!((&private.etag, &etag), (Some(ours), Some(live)) if ours != live);
-    let managed = !state.get("script").is_null() || !state.get("modules").is_null();
-    if (overwritten || unfinished) && managed {
+    if (overwritten || unfinished) && code::is_managed(state) {
         now.set("content_sha256", Value::Null);
     }
     Ok(Some((now, private.kept())))

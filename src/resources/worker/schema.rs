@@ -39,6 +39,20 @@ pub fn schema() -> Schema {
                 "The code: one ES module, uploaded as `worker.js`. Kept in state, like any argument. The plan reads what it exports, and \
                  refuses code without a class that is hosted.",
             ),
+            text(
+                "entrypoint",
+                Optional,
+                "The code: a file in TypeScript or JavaScript that is bundled with everything that it imports, npm packages included. Neither \
+                 Node.js nor a bundler has to be there. Only the hash of the result is kept. The plan bundles, and refuses sources that \
+                 cannot be bundled, with the place and what to do. There is no type check.",
+            ),
+            Attribute::nested(
+                "bundle",
+                Optional,
+                Nesting::Single,
+                bundle_members(),
+                "How `entrypoint` is bundled.",
+            ),
             Attribute::nested(
                 "modules",
                 Optional,
@@ -163,6 +177,46 @@ pub fn schema() -> Schema {
             ),
         ],
     }
+}
+
+fn bundle_members() -> Vec<Attribute> {
+    let list = || Type::List(Box::new(Type::String));
+    vec![
+        flag(
+            "minify",
+            Optional,
+            "Whether names and white space are shortened. Classes and functions keep the `name` that code sees. Default: false.",
+        ),
+        flag(
+            "source_map",
+            Optional,
+            "Whether a source map is uploaded too, with which Cloudflare shows places in the sources instead of the bundle. Default: false.",
+        ),
+        Attribute::new(
+            "external",
+            Optional,
+            list(),
+            "Packages that stay imports. `cloudflare:` and `node:` modules always do.",
+        ),
+        Attribute::new(
+            "define",
+            Optional,
+            Type::Map(Box::new(Type::String)),
+            "Global names, such as `process.env.STAGE`, to the JavaScript that stands for them: JSON or a name. Text has to be quoted: \
+             `jsonencode(\"live\")`. Not for secrets, which belong into bindings.",
+        ),
+        Attribute::new(
+            "conditions",
+            Optional,
+            list(),
+            "The conditions that choose among the exports of a package. Default: `workerd`, `worker` and `browser`, which a list replaces.",
+        ),
+        text(
+            "tsconfig",
+            Optional,
+            "The configuration of TypeScript. Default: the nearest `tsconfig.json` of each file.",
+        ),
+    ]
 }
 
 fn module_members() -> Vec<Attribute> {

@@ -377,7 +377,7 @@ impl Apply<'_> {
                 Some(&with_entry)
             }
             (code, _) => {
-                let main = code.map(|modules| modules.main.as_str());
+                let main = code.map(Modules::shown);
                 return Err(Diagnostic::error(entry::IMPOSSIBLE, entry::impossible(main)).into());
             }
         };

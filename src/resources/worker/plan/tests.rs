@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::bundle::Bundler;
 use crate::resources::session::{Access, Login, Session};
 use crate::tf::Severity;
 
@@ -257,7 +258,9 @@ async fn a_class_that_the_code_does_not_export_is_refused_where_it_is_named() {
     let odd = config(&[("script", code.into())]);
     assert_eq!(errors(&planned(&prior, &odd).await).len(), 1);
     let mut runs = prior.clone();
-    let Ok(Code::Known(modules)) = code::load(&odd).await else {
+    let Ok(Code::Known(modules)) =
+        code::load(&odd, &Bundler::default(), &CancellationToken::new()).await
+    else {
         panic!("the code is known");
     };
     runs.set("content_sha256", modules.sha256.as_str());
