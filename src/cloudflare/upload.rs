@@ -552,12 +552,12 @@ mod tests {
             r#"{"type":"d1","name":"DB","database_id":"d","id":"d"},"#,
             r#"{"type":"queue","name":"Q","queue_name":"q","delivery_delay":5},"#,
             r#"{"type":"inherit","name":"I"},"#,
-            r#"{"name":"RL","simple":{"limit":12.5},"type":"ratelimit"}],"#,
+            r#"{"type":"ratelimit","name":"RL","simple":{"limit":12.5}}],"#,
             r#""migrations":{"old_tag":"v1","new_tag":"v2","new_sqlite_classes":["Room"],"#,
             r#""renamed_classes":[{"from":"A","to":"B"}],"deleted_classes":["Gone"],"#,
             r#""transferred_classes":[{"from":"There","from_script":"host","to":"Here"}]},"#,
             r#""tags":["team:x"],"keep_bindings":["secret_text"],"keep_assets":true,"#,
-            r#""limits":{"cpu_ms":50},"logpush":true}"#,
+            r#""logpush":true,"limits":{"cpu_ms":50}}"#,
         );
         assert_eq!(metadata().to_json().expect("plain JSON"), expect);
     }

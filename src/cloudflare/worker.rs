@@ -463,7 +463,7 @@ mod tests {
         assert!(!settings.uses_exports());
         assert_eq!(
             Value::Object(settings.carried()).to_string(),
-            r#"{"logpush":false,"observability":{"enabled":true,"head_sampling_rate":0.10},"placement":{"mode":"smart"}}"#
+            r#"{"observability":{"enabled":true,"head_sampling_rate":0.10},"logpush":false,"placement":{"mode":"smart"}}"#
         );
 
         let server = Server::start(vec![early; LOOKS as usize]).await;

@@ -1,6 +1,7 @@
 //! Log lines on stderr in the one form that both cores read, and panics in the one form that they recognise.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::collections::BTreeMap;
 use std::env;
 use std::io::{self, Write as _};
 use std::panic;
@@ -8,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log::kv::{self, Key, VisitSource};
 use log::{LevelFilter, Log, Metadata, Record};
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 /// From the most to the least specific.
 const VARIABLES: [&str; 3] = ["TF_LOG_PROVIDER_CLOUDFLARE", "TF_LOG_PROVIDER", "TF_LOG"];
@@ -90,17 +91,17 @@ impl Log for Logger {
 
 /// A line of text fields only: Terraform crashes on a level, message or time that is no text.
 fn line(record: &Record<'_>, now: Duration) -> String {
-    let mut fields = Fields(Map::new());
+    let mut fields = Fields(BTreeMap::new());
     // The visitor never fails, and a key whose value cannot be shown is left out.
     let _ = record.key_values().visit(&mut fields);
     fields.put("@level", record.level().as_str().to_ascii_lowercase());
     fields.put("@message", record.args().to_string());
     fields.put("@module", record.target().replace("::", "."));
     fields.put("@timestamp", timestamp(now));
-    format!("{}\n", Json::Object(fields.0))
+    format!("{}\n", Json::from_iter(fields.0))
 }
 
-struct Fields(Map<String, Json>);
+struct Fields(BTreeMap<String, Json>);
 
 impl Fields {
     fn put(&mut self, key: &str, mut text: String) {

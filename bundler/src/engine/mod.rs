@@ -1,7 +1,8 @@
 //! The bundler: Rolldown, told what a Worker needs.
 //!
-//! `options` says how, `plugin` what becomes of imports, `problems` what people read when it fails.
+//! `options` says how, `plugin` what becomes of imports, `decorators` what becomes of those, `problems` what people read when it fails.
 
+mod decorators;
 mod options;
 mod plugin;
 mod problems;
@@ -16,6 +17,7 @@ use rolldown_error::{BuildDiagnostic, EventKind};
 use rolldown_sourcemap::SourceMap;
 
 use crate::bundle::{BuiltinImport, Bundle, Module, ModuleKind, Problem, Request};
+use decorators::Lowering;
 use plugin::WorkerModules;
 use problems::Shown;
 
@@ -46,12 +48,20 @@ pub fn bundle(request: &Request) -> Result<Bundle, Vec<Problem>> {
         .map_err(|error| vec![Problem::plain(format!("Cannot start threads: {error}"))])?;
     let shown = Shown::new(&root, &request.shown_from);
     let plugin = Arc::new(WorkerModules::new(&request.options.external));
-    let built = runtime.block_on(run(request, &entry, &root, plugin.clone()));
+    let lowering = Arc::new(Lowering::default());
+    let built = runtime.block_on(run(
+        request,
+        &entry,
+        &root,
+        plugin.clone(),
+        lowering.clone(),
+    ));
     let (output, warnings) = match built {
         Ok(built) => built,
         Err(errors) => return Err(shown.problems(errors, plugin.take_problems())),
     };
-    let refused = plugin.take_problems();
+    let mut refused = plugin.take_problems();
+    refused.extend(lowering.take_problems(&shown));
     // Rolldown leaves imports that it does not find as they are; the Worker would not start.
     let (unresolved, warnings): (Vec<_>, Vec<_>) = warnings
         .into_iter()
@@ -78,10 +88,11 @@ async fn run(
     entry: &Path,
     root: &Path,
     plugin: Arc<WorkerModules>,
+    lowering: Arc<Lowering>,
 ) -> Result<(Arc<OutputChunk>, Vec<BuildDiagnostic>), Vec<BuildDiagnostic>> {
     let mut bundler: Bundler = BundlerBuilder::default()
         .with_options(options::options(&request.options, entry, root))
-        .with_plugins(vec![plugin])
+        .with_plugins(vec![plugin, lowering])
         .build()
         .map_err(problems::each)?;
     let output = bundler.generate().await.map_err(problems::each)?;

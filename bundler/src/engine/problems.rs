@@ -85,7 +85,7 @@ impl<'a> Shown<'a> {
             .collect()
     }
 
-    fn problem(&self, diagnostic: &BuildDiagnostic) -> Problem {
+    pub(super) fn problem(&self, diagnostic: &BuildDiagnostic) -> Problem {
         let options = DiagnosticOptions {
             cwd: self.root.to_owned(),
         };

@@ -468,6 +468,11 @@ pub fn essence(value: &Value, own: &Attr<ScriptName>) -> Option<Vec<(&'static st
 
 /// JSON without insignificant white space and with sorted members; the text itself if it is no JSON.
 pub fn canonical_json(text: &str) -> String {
-    serde_json::from_str::<serde_json::Value>(text)
-        .map_or_else(|_| text.to_owned(), |json| json.to_string())
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(mut json) => {
+            json.sort_all_objects();
+            json.to_string()
+        }
+        Err(_) => text.to_owned(),
+    }
 }
