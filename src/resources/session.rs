@@ -115,6 +115,7 @@ impl Session {
             .configured
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(configured);
+        self.bundler.forget();
         // What was read of states is remembered: cores may upgrade them before they configure.
         let mut memory = self.memory();
         memory.planned.clear();

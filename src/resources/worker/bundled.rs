@@ -126,7 +126,7 @@ fn stands_for_a_name(text: &str) -> bool {
 }
 
 /// How to bundle. What [`judge`] refuses must not reach this, nor what is unknown.
-fn options(bundle: &Value) -> std::io::Result<Options> {
+fn options(bundle: &Value) -> Options {
     let texts = |value: &Value| -> Option<Vec<String>> {
         let list = value.as_list()?.iter();
         Some(list.filter_map(Value::as_str).map(str::to_owned).collect())
@@ -138,19 +138,14 @@ fn options(bundle: &Value) -> std::io::Result<Options> {
         .flatten()
         .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
         .collect();
-    Ok(Options {
+    Options {
         minify: bundle.get("minify").as_bool() == Some(true),
         source_map: bundle.get("source_map").as_bool() == Some(true),
         external: texts(bundle.get("external")).unwrap_or_default(),
         define,
         conditions: texts(bundle.get("conditions")),
-        tsconfig: bundle.get("tsconfig").as_str().map(absolute).transpose()?,
-    })
-}
-
-/// Relative paths start where the core runs, as those of its own functions do.
-fn absolute(path: &str) -> std::io::Result<PathBuf> {
-    std::path::absolute(Path::new(path))
+        tsconfig: bundle.get("tsconfig").as_str().map(PathBuf::from),
+    }
 }
 
 /// Bundles an entry file.
@@ -163,13 +158,9 @@ pub async fn load(
     bundler: &Bundler,
     stop: &CancellationToken,
 ) -> Result<Modules, Diagnostics> {
-    let prepared = absolute(entry).and_then(|path| Ok((path, options(bundle)?)));
-    let (path, options) = prepared.map_err(|error| {
-        let detail = format!("Failed to find the working directory: {error}.\n\n{DESTROY_HINT}");
-        Diagnostic::error(format!("Cannot bundle {entry}"), detail).at(place())
-    })?;
+    let options = options(bundle);
     let outcome = tokio::select! {
-        outcome = bundler.bundle(&path, &options) => outcome,
+        outcome = bundler.bundle(Path::new(entry), &options) => outcome,
         () = stop.cancelled() => {
             let text = "The run was interrupted. Nothing was changed.";
             return Err(Diagnostic::error(format!("Cannot bundle {entry}: interrupted"), text).at(place()).into());
