@@ -35,7 +35,6 @@ impl<'a> Visit<'a> for Search {
             AstKind::ExportDeclaration(_)
                 | AstKind::ExportNamedDeclaration(_)
                 | AstKind::ExportFromDeclaration(_)
-                | AstKind::ExportAssignment(_)
                 | AstKind::ExportDefaultDeclaration(_)
                 | AstKind::ExportAllDeclaration(_)
         );
