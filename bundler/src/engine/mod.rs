@@ -82,10 +82,7 @@ pub fn bundle(request: &Request) -> Result<Bundle, Vec<Problem>> {
             Err(vec![problems::no_exports(&shown.file(&entry))])
         }
         Some(output) if problems.is_empty() => {
-            let warnings = warnings
-                .iter()
-                .filter(|it| is_told(it))
-                .map(|it| shown.problem(it));
+            let warnings = warnings.iter().filter(is_told).map(|it| shown.problem(it));
             let warnings = problems::told(warnings.filter(is_own).collect());
             Ok(finish(
                 request,
