@@ -3,6 +3,7 @@
 //! `parent` asks for bundles, `child` makes them. No Terraform, nothing of Cloudflare's API.
 
 mod child;
+pub mod node;
 mod parent;
 
 pub use bundler::{

@@ -42,6 +42,7 @@ mod local_versions;
 mod lost_answers;
 #[cfg(unix)]
 mod matrix;
+mod node_modules;
 mod official_provider;
 #[cfg(unix)]
 mod plugin;

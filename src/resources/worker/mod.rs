@@ -16,6 +16,7 @@ mod gate;
 mod hosting;
 pub(super) mod identity;
 pub(super) mod live;
+mod node_compat;
 mod outcome;
 mod plan;
 mod read;
