@@ -296,6 +296,8 @@ impl Plugin for WorkerModules {
         {
             let source = args.ast.source().to_string();
             self.refuse(Refused::NestedExport(args.id.into(), source, at));
+            // Rolldown would go on to panic.
+            return Err(anyhow::anyhow!("nested export"));
         }
         Ok(args.ast)
     }
