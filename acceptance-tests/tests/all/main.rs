@@ -19,6 +19,7 @@ mod destroy;
 mod documentation;
 mod drift;
 mod driver;
+mod entrypoint;
 mod examples;
 mod exported;
 mod first_apply;
