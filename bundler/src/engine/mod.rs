@@ -170,9 +170,10 @@ fn finish(
     shown: &Shown,
     warnings: Vec<Problem>,
 ) -> Bundle {
+    // Rolldown's own list of imports has some that are not in the code any more, and not those of `export * from`.
     let imported = |name: &str| {
-        let mut imports = output.imports.iter().chain(&output.dynamic_imports);
-        imports.any(|import| import.as_str() == name)
+        let mut quotes = ['"', '\'', '`'].into_iter();
+        quotes.any(|quote| output.code.contains(&format!("{quote}{name}{quote}")))
     };
     let included: HashSet<&str> = output.modules.keys.iter().map(|id| id.as_str()).collect();
     let builtins = plugin
