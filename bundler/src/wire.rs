@@ -29,6 +29,9 @@ pub enum Unreadable {
     /// It is shorter or longer than it says.
     #[error("its length is wrong")]
     Length,
+    /// It holds neither a module nor a problem.
+    #[error("it says nothing")]
+    Empty,
     /// The head is not what is expected.
     #[error("its head cannot be read: {0}")]
     Head(#[from] serde_json::Error),
@@ -137,6 +140,8 @@ impl ModuleHead {
 pub fn read_answer(frame: &Bytes) -> Result<Outcome, Unreadable> {
     let (answer, mut at) = read_head::<AnswerHead>(frame)?;
     let (heads, builtins, warnings) = match answer {
+        AnswerHead::Problems(problems) if problems.is_empty() => return Err(Unreadable::Empty),
+        AnswerHead::Problems(_) if at != frame.len() => return Err(Unreadable::Length),
         AnswerHead::Problems(problems) => return Ok(Err(problems)),
         AnswerHead::Bundle {
             modules,
@@ -158,7 +163,10 @@ pub fn read_answer(frame: &Bytes) -> Result<Outcome, Unreadable> {
         });
         at = end;
     }
-    if at != frame.len() || modules.is_empty() {
+    if modules.is_empty() {
+        return Err(Unreadable::Empty);
+    }
+    if at != frame.len() {
         return Err(Unreadable::Length);
     }
     Ok(Ok(Bundle {
@@ -222,12 +230,34 @@ mod tests {
 
     #[test]
     fn no_part_of_an_answer_passes_for_the_whole() {
-        let whole = written(&Ok(bundle()));
-        for length in 0..whole.len() {
-            assert!(read_answer(&whole.slice(..length)).is_err(), "{length}");
+        let problem = Problem {
+            message: "Unexpected token".to_owned(),
+            place: None,
+            frame: String::new(),
+            help: String::new(),
+        };
+        for whole in [written(&Ok(bundle())), written(&Err(vec![problem]))] {
+            for length in 0..whole.len() {
+                assert!(read_answer(&whole.slice(..length)).is_err(), "{length}");
+            }
+            let longer: Bytes = [&whole[..], b"x"].concat().into();
+            assert!(read_answer(&longer).is_err());
         }
-        let longer: Bytes = [&whole[..], b"x"].concat().into();
-        assert!(read_answer(&longer).is_err());
+    }
+
+    #[test]
+    fn an_answer_that_says_nothing_is_none() {
+        let modules = Vec::new();
+        for outcome in [
+            Err(Vec::new()),
+            Ok(Bundle {
+                modules,
+                ..bundle()
+            }),
+        ] {
+            let read = read_answer(&written(&outcome));
+            assert!(matches!(read, Err(Unreadable::Empty)), "{read:?}");
+        }
     }
 
     #[test]
