@@ -10,6 +10,7 @@ mod bad_input;
 mod bindings;
 #[cfg(unix)]
 mod browser;
+mod bundles_decorators;
 mod classes;
 mod consent;
 mod counter;
@@ -18,6 +19,7 @@ mod destroy;
 mod documentation;
 mod drift;
 mod driver;
+mod entrypoint;
 mod examples;
 mod exported;
 mod first_apply;

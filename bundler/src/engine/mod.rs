@@ -3,18 +3,26 @@
 //! `options` says how, `plugin` what becomes of imports, `decorators` what becomes of those, `problems` what people read when it fails.
 
 mod decorators;
+mod frame;
+mod nested;
 mod options;
 mod plugin;
 mod problems;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rolldown::{Bundler, BundlerBuilder};
 use rolldown_common::{Output, OutputChunk};
-use rolldown_error::{BuildDiagnostic, EventKind};
+use rolldown_error::{BatchedBuildDiagnostic, BuildDiagnostic, EventKind};
 use rolldown_sourcemap::SourceMap;
+use sugar_path::SugarPath;
+use tokio::runtime::Runtime;
 
 use crate::bundle::{BuiltinImport, Bundle, Module, ModuleKind, Problem, Request};
 use decorators::Lowering;
@@ -24,6 +32,9 @@ use problems::Shown;
 /// What the bundle is called; other modules have names of their own.
 const MAIN_MODULE: &str = "worker.js";
 
+/// The directory that Rolldown thinks it writes to, below the project.
+const OUTPUT: &str = "dist";
+
 /// The stack of every thread: the parser goes one level down for each level of the source.
 const STACK: usize = 64 << 20;
 
@@ -32,54 +43,102 @@ const STACK: usize = 64 << 20;
 /// # Errors
 /// Everything that is wrong with the sources, at least one problem.
 pub fn bundle(request: &Request) -> Result<Bundle, Vec<Problem>> {
-    let entry = problems::entry(request)?;
+    let entry = entry(request).map_err(|problem| vec![problem])?;
     let root = project_root(&entry);
+    let shown = Shown::new(request, &root);
+    let runtime = runtime(request.threads.max(1)).map_err(|error| {
+        let message = format!("Cannot start the threads that bundle: {error}");
+        vec![Problem::plain(message)]
+    })?;
+    let plugin = Arc::new(WorkerModules::new(&request.options.external));
+    let lowering = Arc::new(Lowering::default());
+    let plugins = (plugin.clone(), lowering.clone());
+    let built = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(run(request, &entry, &root, plugins))
+    }));
+    let mut problems = plugin.take_problems(&shown);
+    problems.extend(lowering.take_problems(&shown));
+    let built = match built {
+        Ok(built) => built,
+        // What is wrong with the sources explains it.
+        Err(_) if !problems.is_empty() => return Err(problems::told(problems)),
+        Err(panic) => resume_unwind(panic),
+    };
+    let (output, warnings) = match built {
+        Ok((output, warnings)) => (Some(output), warnings),
+        Err(errors) => {
+            problems.extend(errors.iter().map(|error| shown.problem(error)));
+            (None, Vec::new())
+        }
+    };
+    // Rolldown leaves imports that it does not find as they are; the Worker would not start.
+    let unresolved = |it: &&BuildDiagnostic| matches!(it.kind(), EventKind::UnresolvedImport);
+    problems.extend(
+        warnings
+            .iter()
+            .filter(unresolved)
+            .map(|it| shown.problem(it)),
+    );
+    match output {
+        Some(output) if problems.is_empty() && output.exports.is_empty() => {
+            Err(vec![problems::no_exports(&shown.file(&entry))])
+        }
+        Some(output) if problems.is_empty() => {
+            let warnings = warnings.iter().filter(is_told).map(|it| shown.problem(it));
+            let warnings = problems::told(warnings.filter(is_own).collect());
+            Ok(finish(
+                request,
+                (&root, &entry),
+                &output,
+                &plugin,
+                &shown,
+                warnings,
+            ))
+        }
+        _ => Err(problems::told(problems)),
+    }
+}
+
+/// The entry file, without symbolic links.
+fn entry(request: &Request) -> Result<PathBuf, Problem> {
+    let entry = &request.entry;
+    let shown = entry.strip_prefix(&request.shown_from).unwrap_or(entry);
+    let refuse = |why: String| Problem::plain(format!("Cannot read `{}`: {why}", shown.display()));
+    problems::readable(entry).map_err(refuse)?;
+    fs::canonicalize(entry).map_err(|error| refuse(error.to_string()))
+}
+
+/// Threads on which Rolldown works: it parses on Tokio's and on Rayon's.
+fn runtime(threads: usize) -> std::io::Result<Runtime> {
     // Built once a process; a second request finds it.
     let _ = rayon::ThreadPoolBuilder::new()
-        .num_threads(request.threads.max(1))
+        .num_threads(threads)
         .stack_size(STACK)
         .build_global();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(request.threads.max(1))
-        .max_blocking_threads(request.threads.max(1) * 2)
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .max_blocking_threads(threads * 2)
         .thread_stack_size(STACK)
         .enable_all()
         .build()
-        .map_err(|error| vec![Problem::plain(format!("Cannot start threads: {error}"))])?;
-    let shown = Shown::new(&root, &request.shown_from);
-    let plugin = Arc::new(WorkerModules::new(&request.options.external));
-    let lowering = Arc::new(Lowering::default());
-    let built = runtime.block_on(run(
-        request,
-        &entry,
-        &root,
-        plugin.clone(),
-        lowering.clone(),
-    ));
-    let (output, warnings) = match built {
-        Ok(built) => built,
-        Err(errors) => return Err(shown.problems(errors, plugin.take_problems())),
-    };
-    let mut refused = plugin.take_problems();
-    refused.extend(lowering.take_problems(&shown));
-    // Rolldown leaves imports that it does not find as they are; the Worker would not start.
-    let (unresolved, warnings): (Vec<_>, Vec<_>) = warnings
-        .into_iter()
-        .partition(|warning| matches!(warning.kind(), EventKind::UnresolvedImport));
-    if !refused.is_empty() || !unresolved.is_empty() {
-        return Err(shown.problems(unresolved, refused));
-    }
-    if output.exports.is_empty() {
-        return Err(vec![problems::no_exports()]);
-    }
-    Ok(finish(
-        request,
-        &entry,
-        &output,
-        &plugin,
-        &shown,
-        shown.warnings(warnings),
-    ))
+}
+
+/// Whether a warning is about what happens when the Worker runs.
+fn is_told(warning: &&BuildDiagnostic) -> bool {
+    matches!(
+        warning.kind(),
+        EventKind::Eval
+            | EventKind::ImportIsUndefined
+            | EventKind::CommonJsVariableInEsm
+            | EventKind::CannotCallNamespace
+            | EventKind::UnsupportedTsconfigOption
+    )
+}
+
+/// Whether the author of the Worker can do something about it.
+fn is_own(warning: &Problem) -> bool {
+    let place = warning.place.as_ref();
+    !place.is_some_and(|place| place.file.contains("node_modules"))
 }
 
 /// Lets Rolldown work, without writing anything.
@@ -87,15 +146,17 @@ async fn run(
     request: &Request,
     entry: &Path,
     root: &Path,
-    plugin: Arc<WorkerModules>,
-    lowering: Arc<Lowering>,
+    (modules, decorators): (Arc<WorkerModules>, Arc<Lowering>),
 ) -> Result<(Arc<OutputChunk>, Vec<BuildDiagnostic>), Vec<BuildDiagnostic>> {
     let mut bundler: Bundler = BundlerBuilder::default()
         .with_options(options::options(&request.options, entry, root))
-        .with_plugins(vec![plugin, lowering])
+        .with_plugins(vec![modules, decorators])
         .build()
-        .map_err(problems::each)?;
-    let output = bundler.generate().await.map_err(problems::each)?;
+        .map_err(BatchedBuildDiagnostic::into_vec)?;
+    let output = bundler
+        .generate()
+        .await
+        .map_err(BatchedBuildDiagnostic::into_vec)?;
     let main = output.assets.into_iter().find_map(|output| match output {
         Output::Chunk(chunk) => Some(chunk),
         Output::Asset(_) => None,
@@ -109,10 +170,10 @@ async fn run(
 /// The modules of the Worker from what Rolldown made and the plugin collected.
 fn finish(
     request: &Request,
-    entry: &Path,
+    (root, entry): (&Path, &Path),
     output: &OutputChunk,
     plugin: &WorkerModules,
-    shown: &Shown<'_>,
+    shown: &Shown,
     warnings: Vec<Problem>,
 ) -> Bundle {
     let imported = |name: &str| {
@@ -126,7 +187,7 @@ fn finish(
         .filter(|(module, importer)| imported(module) && included.contains(importer.as_str()))
         .map(|(module, importer)| BuiltinImport {
             module,
-            importer: shown.file(&importer),
+            importer: shown.file(Path::new(&importer)),
         })
         .collect();
     let mut modules = vec![Module {
@@ -138,7 +199,7 @@ fn finish(
         modules.push(Module {
             name: format!("{MAIN_MODULE}.map"),
             kind: ModuleKind::SourceMap,
-            body: source_map(map, entry).into(),
+            body: source_map(map, root, entry).into(),
         });
     }
     let collected = plugin.take_modules().into_iter();
@@ -160,21 +221,24 @@ fn finish(
 }
 
 /// The map with sources that are named alike on every machine.
-fn source_map(map: &SourceMap, entry: &Path) -> String {
+fn source_map(map: &SourceMap, root: &Path, entry: &Path) -> String {
     let mut map = map.clone();
+    let directory = entry.parent().unwrap_or(root);
     let sources: Vec<String> = map
         .get_sources()
-        .map(|source| named_alike(source, entry))
+        .map(|source| named_alike(&root.join(OUTPUT).join(source).normalize(), directory))
         .collect();
     map.set_sources(sources);
     map.to_json_string()
 }
 
 /// A source by its package if it is in one, else by its way from the entry's directory.
-fn named_alike(source: &str, _entry: &Path) -> String {
-    match source.rfind("node_modules/") {
-        Some(at) => source[at..].to_owned(),
-        None => source.to_owned(),
+fn named_alike(source: &Path, directory: &Path) -> String {
+    let path = source.relative(directory);
+    let path = path.to_string_lossy().replace('\\', "/");
+    match path.rfind("node_modules/") {
+        Some(at) => path[at..].to_owned(),
+        None => path,
     }
 }
 

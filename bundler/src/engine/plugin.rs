@@ -2,18 +2,22 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nodejs_built_in_modules::is_nodejs_builtin_module;
 use rolldown::plugin::{
     HookLoadArgs, HookLoadOutput, HookLoadReturn, HookResolveIdArgs, HookResolveIdOutput,
-    HookResolveIdReturn, HookUsage, Plugin, PluginContext, PluginContextResolveOptions,
-    PluginHookMeta, PluginOrder, SharedLoadPluginContext,
+    HookResolveIdReturn, HookTransformAstArgs, HookTransformAstReturn, HookUsage, Plugin,
+    PluginContext, PluginContextResolveOptions, PluginHookMeta, PluginOrder,
+    SharedLoadPluginContext,
 };
 use rolldown_common::{ImportKind, ModuleType, ResolvedExternal};
 use sha2::{Digest, Sha256};
 
+use super::nested;
+use super::problems::{Shown, readable};
 use crate::bundle::{ModuleKind, Problem};
 
 /// Stands before an import that CommonJS asks for with `require`: an ES module of ours passes it on.
@@ -29,7 +33,18 @@ struct Found {
     builtins: BTreeSet<(String, String)>,
     /// By name.
     modules: BTreeMap<String, (ModuleKind, Vec<u8>)>,
-    problems: Vec<Problem>,
+    refused: Vec<Refused>,
+}
+
+/// A file that cannot be part of a bundle.
+#[derive(Debug)]
+enum Refused {
+    /// It cannot be read, or is nothing that can be imported: why.
+    File(PathBuf, String),
+    /// It has this source, in which an export is nested at this byte.
+    NestedExport(PathBuf, String, usize),
+    /// It imports code by this address.
+    Address(PathBuf, String),
 }
 
 /// Keeps the runtime's modules as imports, and makes modules of files that are none.
@@ -52,8 +67,13 @@ impl WorkerModules {
     }
 
     /// What was wrong, by the plugin's own rules.
-    pub(super) fn take_problems(&self) -> Vec<Problem> {
-        std::mem::take(&mut self.found().problems)
+    pub(super) fn take_problems(&self, shown: &Shown) -> Vec<Problem> {
+        let refused = std::mem::take(&mut self.found().refused);
+        refused.into_iter().map(|it| it.problem(shown)).collect()
+    }
+
+    fn refuse(&self, refused: Refused) {
+        self.found().refused.push(refused);
     }
 
     /// Every module of Node.js with each file that imports it.
@@ -85,6 +105,23 @@ impl WorkerModules {
         }
     }
 
+    /// Nothing in place of a file that cannot be read to its end, or that Rolldown would speak wrongly about.
+    fn unreadable(&self, path: &Path) -> Option<HookLoadOutput> {
+        let why = match readable(path) {
+            _ if !path.is_absolute() => return None,
+            Ok(()) if path.extension().is_some_and(|it| it == "css") => {
+                "CSS is no part of a Worker's code; serve it as an asset".to_owned()
+            }
+            Ok(()) => return None,
+            Err(why) => why,
+        };
+        self.refuse(Refused::File(path.to_owned(), why));
+        Some(HookLoadOutput {
+            module_type: Some(ModuleType::Js),
+            ..HookLoadOutput::default()
+        })
+    }
+
     /// A file that is a module by itself, by the ending of its name.
     async fn module(
         &self,
@@ -107,15 +144,44 @@ impl WorkerModules {
         let Some(kind) = kind(resolved.id.as_str()) else {
             return Ok(None);
         };
-        let Ok(body) = tokio::fs::read(path).await else {
-            return Ok(None);
+        let body = match readable(path) {
+            Ok(()) => tokio::fs::read(path)
+                .await
+                .map_err(|error| error.to_string()),
+            Err(why) => Err(why),
         };
+        let body = body.unwrap_or_else(|why| {
+            self.refuse(Refused::File(path.to_owned(), why));
+            Vec::new()
+        });
         let mut hash = hex::encode(Sha256::digest(&body));
         hash.truncate(DIGITS);
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         let name = format!("{hash}-{file}");
         self.found().modules.insert(name.clone(), (kind, body));
         Ok(Some(self.stays(args, &format!("./{name}"))))
+    }
+}
+
+impl Refused {
+    fn problem(self, shown: &Shown) -> Problem {
+        match self {
+            Refused::File(path, why) => {
+                Problem::plain(format!("Cannot read `{}`: {why}", shown.file(&path)))
+            }
+            Refused::NestedExport(path, source, at) => {
+                let message = "`export` stands inside of a function or block".to_owned();
+                let problem = shown.at(&path, &source, at, message);
+                problem.with_help("Only a module as a whole can export.")
+            }
+            Refused::Address(path, address) => {
+                let source = fs::read_to_string(&path).unwrap_or_default();
+                let at = source.find(&address).unwrap_or_default();
+                let message = format!("Cannot import from the address `{address}`");
+                let problem = shown.at(&path, &source, at, message);
+                problem.with_help("A Worker runs the code that is uploaded. Install the package, and import it by its name.")
+            }
+        }
     }
 }
 
@@ -159,7 +225,7 @@ impl Plugin for WorkerModules {
     }
 
     fn register_hook_usage(&self) -> HookUsage {
-        HookUsage::ResolveId | HookUsage::Load
+        HookUsage::ResolveId | HookUsage::Load | HookUsage::TransformAst
     }
 
     fn resolve_id_meta(&self) -> Option<PluginHookMeta> {
@@ -192,12 +258,20 @@ impl Plugin for WorkerModules {
             self.found().builtins.insert((module.clone(), importer));
             return Ok(Some(self.stays(args, &module)));
         }
+        if ["http://", "https://"]
+            .iter()
+            .any(|it| specifier.starts_with(it))
+        {
+            let importer = PathBuf::from(args.importer.unwrap_or_default());
+            self.refuse(Refused::Address(importer, specifier.to_owned()));
+            return Ok(Some(self.stays(args, specifier)));
+        }
         self.module(ctx, args).await
     }
 
     async fn load(&self, _ctx: SharedLoadPluginContext, args: &HookLoadArgs<'_>) -> HookLoadReturn {
         let Some(specifier) = args.id.strip_prefix(REQUIRED) else {
-            return Ok(None);
+            return Ok(self.unreadable(Path::new(args.id)));
         };
         // The default is what `require` would give; packages that have none are given as a whole.
         let code = if builtin(specifier).is_some() || specifier.starts_with("./") {
@@ -210,5 +284,19 @@ impl Plugin for WorkerModules {
             module_type: Some(ModuleType::Js),
             ..HookLoadOutput::default()
         }))
+    }
+
+    async fn transform_ast(
+        &self,
+        _ctx: &PluginContext,
+        args: HookTransformAstArgs<'_>,
+    ) -> HookTransformAstReturn {
+        if matches!(args.module_type, ModuleType::Ts | ModuleType::Tsx)
+            && let Some(at) = nested::find(args.ast.program())
+        {
+            let source = args.ast.source().to_string();
+            self.refuse(Refused::NestedExport(args.id.into(), source, at));
+        }
+        Ok(args.ast)
     }
 }

@@ -2,16 +2,14 @@
 
 use std::borrow::Cow;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use oxc::diagnostics::LabeledSpan;
 use oxc_span::SourceType;
 use rolldown::plugin::{
     HookRenderChunkArgs, HookRenderChunkOutput, HookRenderChunkReturn, HookTransformOutputMap,
     HookUsage, Plugin, PluginContext,
 };
-use rolldown_common::RollupRenderedChunk;
-use rolldown_error::{BuildDiagnostic, EventKind};
 
 use super::{Refusal, lower};
 use crate::bundle::Problem;
@@ -20,30 +18,39 @@ use crate::engine::problems::Shown;
 /// Lowers decorators, and remembers those that it cannot lower.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Lowering {
-    refused: Mutex<Vec<Refused>>,
+    refused: Mutex<Refused>,
 }
 
-/// What could not be lowered.
-#[derive(Debug)]
+/// What could not be lowered, and the sources among which it is.
+#[derive(Debug, Default)]
 struct Refused {
-    refusal: Refusal,
-    /// With the place, if its source was found.
-    diagnostic: Option<BuildDiagnostic>,
+    refusals: Vec<Refusal>,
+    sources: Vec<PathBuf>,
 }
 
 impl Lowering {
     /// What could not be lowered.
-    pub(in crate::engine) fn take_problems(&self, shown: &Shown<'_>) -> Vec<Problem> {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let problem = |it: Refused| Problem {
-            help: it.refusal.help,
-            ..match it.diagnostic {
-                Some(diagnostic) => shown.problem(&diagnostic),
-                None => Problem::plain(it.refusal.message),
-            }
+    pub(in crate::engine) fn take_problems(&self, shown: &Shown) -> Vec<Problem> {
+        let refused =
+            std::mem::take(&mut *self.refused.lock().unwrap_or_else(PoisonError::into_inner));
+        let problem = |it: Refusal| {
+            let problem = refused
+                .sources
+                .iter()
+                .find_map(|path| problem(&it, path, shown));
+            let problem = problem.unwrap_or_else(|| Problem::plain(it.message));
+            problem.with_help(it.help)
         };
-        refused.drain(..).map(problem).collect()
+        refused.refusals.into_iter().map(problem).collect()
     }
+}
+
+/// The refusal at its place, if it is in that source.
+fn problem(refusal: &Refusal, path: &Path, shown: &Shown) -> Option<Problem> {
+    let source_type = SourceType::from_path(path).ok()?;
+    let source = fs::read_to_string(path).ok()?;
+    let at = refusal.find(&source, source_type)?;
+    Some(shown.at(path, &source, at as usize, refusal.message.clone()))
 }
 
 impl Plugin for Lowering {
@@ -70,34 +77,15 @@ impl Plugin for Lowering {
                 }))
             }
             Err(refusals) => {
-                let refused = refusals.into_iter().map(|refusal| Refused {
-                    diagnostic: diagnostic(&refusal, &args.chunk),
-                    refusal,
-                });
-                let mut all = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-                all.extend(refused);
+                let sources = args.chunk.module_ids.iter();
+                let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                refused.refusals.extend(refusals);
+                refused
+                    .sources
+                    .extend(sources.map(|id| PathBuf::from(id.as_str())));
                 // The bundle is given up for these; what becomes of the text does not matter.
                 Ok(None)
             }
         }
     }
-}
-
-/// Looks for the source of a refusal among those of the bundle.
-fn diagnostic(refusal: &Refusal, chunk: &RollupRenderedChunk) -> Option<BuildDiagnostic> {
-    chunk.module_ids.iter().find_map(|id| {
-        let id = id.as_str();
-        let source_type = SourceType::from_path(id).ok()?;
-        let source = fs::read_to_string(id).ok()?;
-        let at = refusal.find(&source, source_type)?;
-        let label = LabeledSpan::new(None, at, 1);
-        Some(BuildDiagnostic::oxc_error(
-            source.into(),
-            id.to_owned(),
-            String::new(),
-            refusal.message.clone(),
-            vec![label],
-            EventKind::UnsupportedFeatureError,
-        ))
-    })
 }
