@@ -1,12 +1,19 @@
 //! Bundles are made by a child of the provider's program, and whatever happens to it, the parent goes on.
 
+#![cfg(unix)]
+
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use bundler::{Request, wire};
+use futures_util::future::join_all;
 use tempfile::TempDir;
-use terraform_provider_cloudflare::bundle::{Bundle, Bundler, Failure, ModuleKind, Options};
+use terraform_provider_cloudflare::bundle::{
+    Bundle, Bundler, CHILD_MODE, Failure, Module, ModuleKind, Options, Problem,
+};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_terraform-provider-cloudflare");
 
@@ -26,14 +33,25 @@ fn sources(files: &[(&str, &str)]) -> (TempDir, PathBuf) {
     (folder, entry)
 }
 
+async fn bundle(bundler: &Bundler, entry: &Path) -> Result<Bundle, Failure> {
+    bundler.bundle(entry, &Options::default()).await
+}
+
 fn code(bundle: &Bundle) -> &str {
     assert_eq!(bundle.modules[0].kind, ModuleKind::EsModule);
     std::str::from_utf8(&bundle.modules[0].body).expect("code is text")
 }
 
-fn stopped(result: Result<Bundle, Failure>) -> String {
+#[track_caller]
+fn assert_holds(bundle: Result<Bundle, Failure>, part: &str) {
+    let bundle = bundle.expect("it bundles");
+    assert!(code(&bundle).contains(part), "{}", code(&bundle));
+}
+
+#[track_caller]
+fn assert_stopped(result: Result<Bundle, Failure>, beginning: &str) {
     match result {
-        Err(Failure::Stopped(why)) => why,
+        Err(Failure::Stopped(why)) => assert!(why.starts_with(beginning), "{why}"),
         other => panic!("{other:?}"),
     }
 }
@@ -47,118 +65,311 @@ async fn a_bundle_holds_the_code_of_all_files() {
         ),
         ("x.ts", "export const x: string = 'from x'"),
     ]);
-    let bundle = bundler()
-        .bundle(&entry, &Options::default())
-        .await
-        .expect("it bundles");
-    assert!(code(&bundle).contains("from x"), "{}", code(&bundle));
+    assert_holds(bundle(&bundler(), &entry).await, "from x");
+}
+
+#[tokio::test]
+async fn a_module_larger_than_any_pipe_arrives_whole() {
+    let text = "0123456789abcdef".repeat(500_000);
+    let (_folder, entry) = sources(&[
+        (
+            "worker.ts",
+            "import text from './large.txt'; export default { text }",
+        ),
+        ("large.txt", &text),
+    ]);
+    let bundle = bundle(&bundler(), &entry).await.expect("it bundles");
+    assert_eq!(bundle.modules[1].kind, ModuleKind::Text);
+    assert!(bundle.modules[1].body == text.as_bytes());
 }
 
 #[tokio::test]
 async fn a_source_that_overflows_the_stack_is_a_failure_and_nothing_more() {
     let deep = format!(
-        "export default {}1{}",
-        "[".repeat(300_000),
-        "]".repeat(300_000)
+        "export default {}{}",
+        "[".repeat(100_000),
+        "]".repeat(100_000)
     );
     let (_folder, entry) = sources(&[("worker.ts", &deep)]);
-    let why = stopped(bundler().bundle(&entry, &Options::default()).await);
-    assert_eq!(
-        why,
-        "Its stack overflowed: a source nests expressions too deeply."
-    );
+    let bundler = bundler();
+    let expected = "Its stack overflowed (signal 6, SIGABRT): ";
+    assert_stopped(bundle(&bundler, &entry).await, expected);
+    fs::write(&entry, "export default 'shallow'").expect("a file");
+    assert_holds(bundle(&bundler, &entry).await, "shallow");
 }
 
 #[tokio::test]
-async fn a_bundle_that_takes_too_long_is_given_up() {
-    let (_folder, entry) = sources(&[("worker.ts", "export default {}")]);
-    let bundler = bundler().with_time_limit(Duration::ZERO);
-    let why = stopped(bundler.bundle(&entry, &Options::default()).await);
-    assert_eq!(why, "It took longer than 0 seconds.");
-}
-
-#[tokio::test]
-async fn the_child_sees_nothing_of_the_environment() {
-    let (_folder, entry) = sources(&[("worker.ts", "export default { path: process.env.PATH }")]);
-    let bundle = bundler()
-        .bundle(&entry, &Options::default())
-        .await
-        .expect("it bundles");
+async fn a_panic_is_a_failure_that_says_where_and_quotes_no_source() {
+    let source = "function secret() {\n  export const secret = 1\n  return secret\n}\nexport default { secret }\n";
+    let (_folder, entry) = sources(&[("worker.ts", source)]);
+    let Err(Failure::Stopped(why)) = bundle(&bundler(), &entry).await else {
+        panic!("an `export` in a function does not pass");
+    };
     assert!(
-        code(&bundle).contains("process.env.PATH"),
-        "{}",
-        code(&bundle)
+        why.starts_with("It failed by a fault of its own, at rolldown-1."),
+        "{why}"
     );
+    assert!(!why.contains("secret"), "{why}");
 }
 
 #[tokio::test]
 async fn a_bundle_is_made_once_until_it_is_forgotten() {
-    let (folder, entry) = sources(&[("worker.ts", "export default 'first'; export class A {}")]);
-    let bundler = Arc::new(bundler());
-    let first = bundler
-        .bundle(&entry, &Options::default())
-        .await
-        .expect("it bundles");
-    fs::write(folder.path().join("worker.ts"), "export default 'second'").expect("a file");
-    let again = bundler
-        .bundle(&entry, &Options::default())
-        .await
-        .expect("it is kept");
-    assert_eq!(again, first);
+    let (folder, entry) = sources(&[
+        ("worker.ts", "export { x as default } from './x'"),
+        ("x.ts", "export const x = 'first'"),
+    ]);
+    let bundler = bundler();
+    let first = bundle(&bundler, &entry).await.expect("it bundles");
+    fs::remove_file(folder.path().join("x.ts")).expect("it is there");
+    assert_eq!(bundle(&bundler, &entry).await, Ok(first));
+    fs::write(folder.path().join("x.ts"), "export const x = 'second'").expect("a file");
     let minified = Options {
         minify: true,
         ..Options::default()
     };
-    let other = bundler.bundle(&entry, &minified).await.expect("it bundles");
-    assert!(code(&other).contains("second"), "{}", code(&other));
+    assert_holds(bundler.bundle(&entry, &minified).await, "second");
+    assert_holds(bundle(&bundler, &entry).await, "first");
     bundler.forget();
-    let second = bundler
-        .bundle(&entry, &Options::default())
-        .await
-        .expect("it bundles");
-    assert!(code(&second).contains("second"), "{}", code(&second));
+    assert_holds(bundle(&bundler, &entry).await, "second");
 }
 
 #[tokio::test]
 async fn a_failure_is_not_kept() {
-    let (folder, entry) = sources(&[("worker.ts", "export default (")]);
+    let (_folder, entry) = sources(&[("worker.ts", "export default (")]);
     let bundler = bundler();
-    let failed = bundler.bundle(&entry, &Options::default()).await;
+    let failed = bundle(&bundler, &entry).await;
     assert!(matches!(failed, Err(Failure::Sources(_))), "{failed:?}");
-    fs::write(folder.path().join("worker.ts"), "export default {}").expect("a file");
-    bundler
-        .bundle(&entry, &Options::default())
-        .await
-        .expect("it bundles now");
+    fs::write(&entry, "export default 'mended'").expect("a file");
+    assert_holds(bundle(&bundler, &entry).await, "mended");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_path_that_is_not_unicode_is_named() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let (folder, _) = sources(&[]);
+    let folder = folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    fs::create_dir(&folder).expect("a folder");
+    let entry = folder.join("worker.ts");
+    fs::write(&entry, "export default {}").expect("a file");
+    let Err(Failure::Sources(problems)) = bundle(&bundler(), &entry).await else {
+        panic!("it is not Unicode");
+    };
+    let message = &problems[0].message;
+    assert!(
+        message.ends_with("caf\u{fffd}/worker.ts` is not valid Unicode"),
+        "{message}"
+    );
+}
+
+/// The child without a parent that knows how to talk to it.
+fn child(request: &[u8]) -> Output {
+    let mut child = Command::new(PROGRAM)
+        .arg(CHILD_MODE)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program is there");
+    // Waiting closes stdin.
+    let _ = child
+        .stdin
+        .as_mut()
+        .expect("it is piped")
+        .write_all(request);
+    child.wait_with_output().expect("it ends")
+}
+
+#[test]
+fn a_child_that_is_not_asked_properly_says_that_it_is_internal() {
+    let request = wire::request(&Request::default()).expect("it is Unicode");
+    for garbage in [&b""[..], b"GET / HTTP/1.1\r\n\r\n", &request[..20]] {
+        let output = child(garbage);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(output.stdout.is_empty());
+        assert!(said.starts_with("No request: "), "{said}");
+        assert!(said.contains("This mode is internal: "), "{said}");
+    }
+}
+
+#[test]
+fn a_child_whose_parent_is_gone_does_not_work_on() {
+    // Shortening it takes the time of the number of terms squared: much longer than anybody waits.
+    let terms: Vec<_> = (0..60_000).map(|at| format!("a{at}")).collect();
+    let source = format!(
+        "const {} = globalThis;\nexport default {{}};\nexport const sum = {};",
+        format_args!("{{ {} }}", terms.join(", ")),
+        terms.join(" + ")
+    );
+    let (folder, entry) = sources(&[("worker.ts", &source)]);
+    let request = wire::request(&Request {
+        entry,
+        shown_from: folder.path().to_owned(),
+        options: Options {
+            minify: true,
+            ..Options::default()
+        },
+        threads: 1,
+    });
+    let output = child(&request.expect("it is Unicode"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    assert!(output.stderr.is_empty());
 }
 
 #[tokio::test]
-async fn a_program_that_does_not_answer_is_named_by_how_it_ended() {
+async fn a_program_that_does_not_answer_is_told_apart_by_how_it_ended() {
     let (_folder, entry) = sources(&[("worker.ts", "export default {}")]);
-    for (program, expect) in [
+    for (program, expected) in [
         (
             "/bin/false",
             "The process that bundles ended early: exit status: 1.",
         ),
         (
-            "/bin/true",
-            "Its answer cannot be read: it does not begin with the mark.",
-        ),
-        (
             "/bin/echo",
             "Its answer cannot be read: it does not begin with the mark.",
         ),
+        (
+            "/nonexistent",
+            "The process that bundles could not be started from `/nonexistent`: ",
+        ),
+        (
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bundling/killed.sh"),
+            "It was killed (signal 9, SIGKILL). ",
+        ),
     ] {
         let bundler = Bundler::with_program(Path::new(program));
-        assert_eq!(
-            stopped(bundler.bundle(&entry, &Options::default()).await),
-            expect
-        );
+        assert_stopped(bundle(&bundler, &entry).await, expected);
     }
-    let missing = Bundler::with_program(Path::new("/nonexistent"));
-    let why = stopped(missing.bundle(&entry, &Options::default()).await);
-    assert!(
-        why.starts_with("The process that bundles could not be started: "),
-        "{why}"
+}
+
+/// Puts a stand-in for the program into a folder, with an answer and a pipe.
+fn stand_in(folder: &Path, script: &str, answer: &wire::Outcome) -> Bundler {
+    let scripts = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bundling"));
+    let program = folder.join("program.sh");
+    std::os::unix::fs::symlink(scripts.join(script), &program).expect("a link");
+    fs::create_dir(folder.join("running")).expect("a folder");
+    let file = fs::File::create(folder.join("answer")).expect("a file");
+    wire::write_answer(answer, file).expect("it is written");
+    Bundler::with_program(&program)
+}
+
+fn some_bundle() -> Bundle {
+    Bundle {
+        modules: vec![Module {
+            name: "worker.js".to_owned(),
+            kind: ModuleKind::EsModule,
+            body: "export default {}".into(),
+        }],
+        builtins: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+/// How many of its kind each stand-in has seen running, itself among them.
+fn seen(folder: &Path) -> Vec<usize> {
+    let seen = fs::read_to_string(folder.join("seen")).expect("some have run");
+    let numbers = seen.lines().map(|line| line.trim().parse());
+    numbers.collect::<Result<_, _>>().expect("they are numbers")
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_child_gets_no_variables_no_directory_and_no_interrupts() {
+    let (folder, entry) = sources(&[]);
+    let bundler = stand_in(folder.path(), "notes.sh", &Ok(some_bundle()));
+    assert_eq!(bundle(&bundler, &entry).await, Ok(some_bundle()));
+    let start = fs::read_to_string(folder.path().join("start")).expect("it was noted");
+    assert_eq!(
+        start,
+        format!("arguments: {CHILD_MODE}\nvariables: \ndirectory: /\nleads its group: yes\n")
     );
+}
+
+#[tokio::test]
+async fn fifty_bundles_at_a_time_are_made_by_as_many_children_as_there_are_cores() {
+    let (folder, _) = sources(&[]);
+    let bundler = stand_in(folder.path(), "notes.sh", &Ok(some_bundle())).with_cores(3);
+    let entries: Vec<_> = (0..50)
+        .map(|number| folder.path().join(format!("{number}.ts")))
+        .collect();
+    let bundles = join_all(entries.iter().map(|entry| bundle(&bundler, entry))).await;
+    assert!(
+        bundles
+            .into_iter()
+            .all(|bundle| bundle == Ok(some_bundle()))
+    );
+    let seen = seen(folder.path());
+    assert_eq!(seen.len(), 50);
+    assert!(seen.iter().all(|running| *running <= 3), "{seen:?}");
+}
+
+#[tokio::test]
+async fn whoever_asks_for_the_same_meanwhile_shares_the_child_and_its_end() {
+    let problem = Problem {
+        message: "Unexpected token".to_owned(),
+        place: None,
+        frame: String::new(),
+        help: String::new(),
+    };
+    for answer in [Ok(some_bundle()), Err(vec![problem])] {
+        let (folder, entry) = sources(&[("worker.ts", "")]);
+        let link = folder.path().join("link.ts");
+        std::os::unix::fs::symlink(&entry, &link).expect("a link");
+        let bundler = stand_in(folder.path(), "notes.sh", &answer);
+        let expected = answer.map_err(Failure::Sources);
+        let asked = [&entry, &link, &entry, &link].map(|entry| bundle(&bundler, entry));
+        for outcome in join_all(asked).await {
+            assert_eq!(outcome, expected);
+        }
+        assert_eq!(seen(folder.path()), [1]);
+    }
+}
+
+/// Waits until a stand-in lives, and then for its end.
+struct Life {
+    began: tokio::sync::oneshot::Receiver<()>,
+    ended: tokio::sync::oneshot::Receiver<()>,
+}
+
+impl Life {
+    fn watch(folder: &Path) -> Life {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let pipe = folder.join("alive");
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, &pipe, FileType::Fifo, mode, 0).expect("a pipe");
+        let (tell_began, began) = tokio::sync::oneshot::channel();
+        let (tell_ended, ended) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            // Opens once somebody writes, and ends once nobody does.
+            let pipe = fs::File::open(pipe).expect("it is there");
+            let _ = tell_began.send(());
+            let _ = std::io::copy(&mut &pipe, &mut std::io::sink());
+            let _ = tell_ended.send(());
+        });
+        Life { began, ended }
+    }
+}
+
+#[tokio::test]
+async fn a_child_ends_when_nobody_waits_for_it_any_more() {
+    let (folder, entry) = sources(&[]);
+    let bundler = stand_in(folder.path(), "waits.sh", &Ok(some_bundle()));
+    let life = Life::watch(folder.path());
+    tokio::select! {
+        outcome = bundle(&bundler, &entry) => panic!("it does not answer: {outcome:?}"),
+        began = life.began => began.expect("it is told"),
+    }
+    life.ended.await.expect("it is told");
+}
+
+#[tokio::test]
+async fn a_child_that_takes_too_long_is_given_up() {
+    let (folder, entry) = sources(&[]);
+    let _life = Life::watch(folder.path());
+    let limit = Duration::from_millis(10);
+    let bundler = stand_in(folder.path(), "waits.sh", &Ok(some_bundle())).with_time_limit(limit);
+    let outcome = bundle(&bundler, &entry).await;
+    assert_stopped(outcome, "It was not done after 0.01 seconds. ");
 }

@@ -17,8 +17,8 @@ const MARK: [u8; 8] = *b"bundle\x00\x01";
 /// Where the head begins.
 const HEAD: usize = MARK.len() + 4;
 
-/// What a request may be long; longer ones come from somebody else.
-const LONGEST_REQUEST: u64 = 16 << 20;
+/// How long a request may be: as the messages that its options come in.
+const LONGEST_REQUEST: u64 = 256 << 20;
 
 /// Why a frame cannot be read.
 #[derive(Debug, Error)]
@@ -29,6 +29,9 @@ pub enum Unreadable {
     /// It is shorter or longer than it says.
     #[error("its length is wrong")]
     Length,
+    /// It holds neither a module nor a problem.
+    #[error("it says nothing")]
+    Empty,
     /// The head is not what is expected.
     #[error("its head cannot be read: {0}")]
     Head(#[from] serde_json::Error),
@@ -137,6 +140,8 @@ impl ModuleHead {
 pub fn read_answer(frame: &Bytes) -> Result<Outcome, Unreadable> {
     let (answer, mut at) = read_head::<AnswerHead>(frame)?;
     let (heads, builtins, warnings) = match answer {
+        AnswerHead::Problems(problems) if problems.is_empty() => return Err(Unreadable::Empty),
+        AnswerHead::Problems(_) if at != frame.len() => return Err(Unreadable::Length),
         AnswerHead::Problems(problems) => return Ok(Err(problems)),
         AnswerHead::Bundle {
             modules,
@@ -158,7 +163,10 @@ pub fn read_answer(frame: &Bytes) -> Result<Outcome, Unreadable> {
         });
         at = end;
     }
-    if at != frame.len() || modules.is_empty() {
+    if modules.is_empty() {
+        return Err(Unreadable::Empty);
+    }
+    if at != frame.len() {
         return Err(Unreadable::Length);
     }
     Ok(Ok(Bundle {
@@ -170,7 +178,15 @@ pub fn read_answer(frame: &Bytes) -> Result<Outcome, Unreadable> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
+    use proptest::collection::{btree_map, vec};
+    use proptest::option;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
     use super::*;
+    use crate::bundle::{Options, Place};
 
     fn bundle() -> Bundle {
         let module = |name: &str, kind, body: &'static [u8]| Module {
@@ -199,20 +215,6 @@ mod tests {
     }
 
     #[test]
-    fn answers_come_back_as_they_went() {
-        let problem = Problem {
-            message: "Unexpected token".to_owned(),
-            place: None,
-            frame: "1 | x".to_owned(),
-            help: String::new(),
-        };
-        for outcome in [Ok(bundle()), Err(vec![problem])] {
-            let read = read_answer(&written(&outcome)).expect("it was written so");
-            assert_eq!(read, outcome);
-        }
-    }
-
-    #[test]
     fn a_request_is_read_and_what_follows_is_left() {
         let sent = Request {
             entry: "/a/worker.ts".into(),
@@ -228,22 +230,45 @@ mod tests {
 
     #[test]
     fn no_part_of_an_answer_passes_for_the_whole() {
-        let whole = written(&Ok(bundle()));
-        for length in 0..whole.len() {
-            assert!(read_answer(&whole.slice(..length)).is_err(), "{length}");
+        let problem = Problem {
+            message: "Unexpected token".to_owned(),
+            place: None,
+            frame: String::new(),
+            help: String::new(),
+        };
+        for whole in [written(&Ok(bundle())), written(&Err(vec![problem]))] {
+            for length in 0..whole.len() {
+                assert!(read_answer(&whole.slice(..length)).is_err(), "{length}");
+            }
+            let longer: Bytes = [&whole[..], b"x"].concat().into();
+            assert!(read_answer(&longer).is_err());
         }
-        let longer: Bytes = [&whole[..], b"x"].concat().into();
-        assert!(read_answer(&longer).is_err());
     }
 
     #[test]
-    fn no_changed_byte_of_a_head_is_taken_for_a_bundle_of_another_length() {
-        let whole = written(&Ok(bundle()));
-        for at in 0..whole.len() {
-            let mut changed = whole.to_vec();
-            changed[at] ^= 0x11;
-            // Any answer is fine as long as it is one.
-            let _ = read_answer(&changed.into());
+    fn an_answer_that_says_nothing_is_none() {
+        let modules = Vec::new();
+        for outcome in [
+            Err(Vec::new()),
+            Ok(Bundle {
+                modules,
+                ..bundle()
+            }),
+        ] {
+            let read = read_answer(&written(&outcome));
+            assert!(matches!(read, Err(Unreadable::Empty)), "{read:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_that_promises_more_than_comes_is_refused() {
+        for length in ["18446744073709551615", "9223372036854775808", "-1", "1e99"] {
+            let head = format!(
+                r#"{{"Bundle":{{"modules":[{{"name":"a","kind":"Data","length":1}},{{"name":"b","kind":"Data","length":{length}}}],"builtins":[],"warnings":[]}}}}"#
+            );
+            let length = u32::try_from(head.len()).expect("it is short");
+            let frame = [&MARK[..], &length.to_be_bytes(), head.as_bytes(), b"x"].concat();
+            assert!(read_answer(&frame.into()).is_err(), "{head}");
         }
     }
 
@@ -252,6 +277,116 @@ mod tests {
         let huge = [&MARK[..], &u32::MAX.to_be_bytes()].concat();
         for stream in [&b""[..], b"GET / HTTP/1.1\r\n\r\n", &MARK, &huge] {
             assert!(read_request(stream).is_err());
+        }
+    }
+
+    fn kinds() -> impl Strategy<Value = ModuleKind> {
+        prop_oneof![
+            Just(ModuleKind::EsModule),
+            Just(ModuleKind::Wasm),
+            Just(ModuleKind::Text),
+            Just(ModuleKind::Data),
+            Just(ModuleKind::SourceMap),
+        ]
+    }
+
+    fn modules() -> impl Strategy<Value = Module> {
+        (any::<String>(), kinds(), vec(any::<u8>(), 0..64)).prop_map(|(name, kind, body)| Module {
+            name,
+            kind,
+            body: body.into(),
+        })
+    }
+
+    fn problems() -> impl Strategy<Value = Problem> {
+        let place = any::<(String, u32, u32)>();
+        let place = place.prop_map(|(file, line, column)| Place { file, line, column });
+        (any::<[String; 3]>(), option::of(place)).prop_map(|([message, frame, help], place)| {
+            Problem {
+                message,
+                place,
+                frame,
+                help,
+            }
+        })
+    }
+
+    fn outcomes() -> impl Strategy<Value = Outcome> {
+        let builtin = any::<(String, String)>();
+        let builtin = builtin.prop_map(|(module, importer)| BuiltinImport { module, importer });
+        let bundle = (
+            vec(modules(), 1..4),
+            vec(builtin, 0..3),
+            vec(problems(), 0..3),
+        );
+        prop_oneof![
+            bundle.prop_map(|(modules, builtins, warnings)| Ok(Bundle {
+                modules,
+                builtins,
+                warnings,
+            })),
+            vec(problems(), 1..3).prop_map(Err),
+        ]
+    }
+
+    fn requests() -> impl Strategy<Value = Request> {
+        let texts = || vec(any::<String>(), 0..3);
+        let options = (
+            any::<(bool, bool)>(),
+            texts(),
+            btree_map(any::<String>(), any::<String>(), 0..3),
+            option::of(texts()),
+            option::of(any::<String>()),
+        );
+        (any::<(String, String, usize)>(), options).prop_map(
+            |(
+                (entry, shown_from, threads),
+                ((minify, source_map), external, define, conditions, tsconfig),
+            )| Request {
+                entry: entry.into(),
+                shown_from: shown_from.into(),
+                threads,
+                options: Options {
+                    minify,
+                    source_map,
+                    external,
+                    define,
+                    conditions,
+                    tsconfig: tsconfig.map(PathBuf::from),
+                },
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn answers_come_back_as_they_went(outcome in outcomes()) {
+            prop_assert_eq!(read_answer(&written(&outcome)).expect("it was written so"), outcome);
+        }
+
+        #[test]
+        fn requests_come_back_as_they_went(sent in requests()) {
+            let frame = request(&sent).expect("it is Unicode");
+            prop_assert_eq!(read_request(frame.as_slice()).expect("it was written so"), sent);
+        }
+
+        #[test]
+        fn whatever_comes_is_read_or_refused(
+            outcome in outcomes(),
+            changes in vec(any::<(Index, u8)>(), 0..4),
+            end in any::<Index>(),
+        ) {
+            let mut frame = written(&outcome).to_vec();
+            for (at, byte) in changes {
+                let at = at.index(frame.len());
+                frame[at] = byte;
+            }
+            frame.truncate(end.index(frame.len() + 1));
+            let _ = read_request(frame.as_slice());
+            if let Ok(Ok(bundle)) = read_answer(&frame.clone().into()) {
+                let bodies: usize = bundle.modules.iter().map(|module| module.body.len()).sum();
+                prop_assert!(bodies < frame.len());
+            }
         }
     }
 }

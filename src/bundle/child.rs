@@ -1,113 +1,144 @@
 //! The child: the provider's program in a private mode that bundles once and ends.
 //!
-//! A parser that overflows its stack aborts the whole process; here that takes nobody along.
+//! A parser that overflows its stack aborts the whole process; here that takes nobody along. Whatever happens first ends the child: the
+//! answer is written, something panics, or the parent closes stdin.
 
+use std::io::{self, IsTerminal as _, Write};
+use std::panic;
 use std::process::ExitCode;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
 
-/// The argument that makes the program such a child.
-pub const CHILD_MODE: &str = "bundle";
+use bundler::{Request, wire};
 
-/// What the child exits with when it could not read the request or write the answer.
-#[cfg(feature = "bundler")]
-const UNUSABLE: u8 = 2;
+use super::process::{PANICKED, PANICKED_AT};
 
-/// What the child exits with after a panic.
-#[cfg(feature = "bundler")]
-const PANICKED: u8 = 3;
-
-/// How much memory the child may ask for, with all stacks: a bundle of 300 modules takes 0.1 GiB.
-#[cfg(all(feature = "bundler", unix))]
-const MEMORY: u64 = 8 << 30;
+/// What a person sees who starts this mode by hand.
+const INTERNAL: &str = "This mode is internal: the provider starts itself like this to bundle `entrypoint`, and says on stdin what. There \
+                        is nothing to run by hand.";
 
 /// The stack of the thread that waits for the others, which parses too.
-#[cfg(feature = "bundler")]
 const STACK: usize = 64 << 20;
 
+/// How much memory the child may write to. A bundle of 300 modules takes 0.1 GiB, and the stacks of four threads 0.3.
+#[cfg(unix)]
+const MEMORY: u64 = 4 << 30;
+
+/// What ends the child.
+enum End {
+    /// The answer is written, or nobody reads it.
+    Answered(io::Result<()>),
+    /// Somewhere, on any thread: what comes after it cannot be trusted, if it comes at all.
+    Panicked,
+    /// The parent has closed stdin: it is gone, or has given up.
+    Abandoned,
+}
+
 /// Runs the child: a request from stdin, the answer to stdout.
-#[cfg(not(feature = "bundler"))]
 pub fn serve() -> ExitCode {
+    limit();
+    match run() {
+        Ok(End::Answered(Ok(()))) => ExitCode::SUCCESS,
+        Ok(End::Answered(Err(error))) => fail(&format!("Failed to write the answer: {error}.")),
+        Ok(End::Panicked) => ExitCode::from(PANICKED),
+        Ok(End::Abandoned) => ExitCode::FAILURE,
+        Err(text) => fail(&text),
+    }
+}
+
+fn fail(text: &str) -> ExitCode {
+    // Nobody is left to tell if this fails.
+    let _ = writeln!(io::stderr(), "{text}");
     ExitCode::FAILURE
 }
 
-/// Runs the child: a request from stdin, the answer to stdout.
-#[cfg(feature = "bundler")]
-pub fn serve() -> ExitCode {
-    use std::io::IsTerminal;
-
-    if std::io::stdin().is_terminal() {
-        eprintln!(
-            "The provider calls itself like this to bundle; there is nothing to run by hand."
-        );
-        return ExitCode::from(UNUSABLE);
+/// Ends with the first event. Threads that still run end with the process.
+fn run() -> Result<End, String> {
+    if io::stdin().is_terminal() {
+        return Err(INTERNAL.to_owned());
     }
-    // Where a panic happened, and not what it says: that may quote sources.
-    std::panic::set_hook(Box::new(|panic| {
-        if let Some(place) = panic.location() {
-            eprintln!("panicked at {}:{}", place.file(), place.line());
-        }
-    }));
-    let working = std::thread::Builder::new().stack_size(STACK).spawn(work);
-    match working.map(std::thread::JoinHandle::join) {
-        Ok(Ok(Ok(()))) => ExitCode::SUCCESS,
-        Ok(Ok(Err(error))) => {
-            eprintln!("{error}");
-            ExitCode::from(UNUSABLE)
-        }
-        Ok(Err(_)) => ExitCode::from(PANICKED),
-        Err(error) => {
-            eprintln!("no thread: {error}");
-            ExitCode::from(UNUSABLE)
-        }
-    }
+    let answers = answers().map_err(|error| format!("Failed to take over stdout: {error}."))?;
+    let request = wire::read_request(io::stdin().lock())
+        .map_err(|error| format!("No request: {error}.\n{INTERNAL}"))?;
+    let (tell, ends) = mpsc::channel();
+    tell_panics(tell.clone());
+    spawn("bundle", STACK, tell.clone(), move || {
+        End::Answered(work(&request, answers))
+    })?;
+    spawn("parent", 64 << 10, tell, || {
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        End::Abandoned
+    })?;
+    ends.recv().map_err(|error| format!("{error}."))
 }
 
-#[cfg(feature = "bundler")]
-fn work() -> Result<(), bundler::wire::Unreadable> {
-    let answers = answers()?;
-    let request = bundler::wire::read_request(std::io::stdin().lock())?;
-    limit_memory();
-    std::thread::spawn(end_with_parent);
-    let outcome = bundler::bundle(&request);
-    Ok(bundler::wire::write_answer(&outcome, answers)?)
+fn spawn(
+    name: &str,
+    stack: usize,
+    tell: Sender<End>,
+    work: impl FnOnce() -> End + Send + 'static,
+) -> Result<(), String> {
+    let thread = thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(stack);
+    // Nobody listens once the child ends.
+    let spawned = thread.spawn(move || tell.send(work()).unwrap_or_default());
+    spawned
+        .map(drop)
+        .map_err(|error| format!("Failed to start a thread: {error}."))
+}
+
+fn work(request: &Request, answers: impl Write) -> io::Result<()> {
+    wire::write_answer(&bundler::bundle(request), answers)
+}
+
+/// Says where a panic happened, and not what it says: that may quote sources.
+fn tell_panics(tell: Sender<End>) {
+    panic::set_hook(Box::new(move |panic| {
+        if let Some(place) = panic.location() {
+            let (file, line) = (place.file(), place.line());
+            let _ = writeln!(io::stderr(), "{PANICKED_AT}{file}:{line}");
+        }
+        let _ = tell.send(End::Panicked);
+    }));
 }
 
 /// Stdout for the answer alone: whatever else is printed goes to stderr.
-#[cfg(all(feature = "bundler", unix))]
-fn answers() -> std::io::Result<std::fs::File> {
-    let answers = rustix::io::dup(std::io::stdout())?;
-    rustix::stdio::dup2_stdout(std::io::stderr())?;
+#[cfg(unix)]
+fn answers() -> io::Result<std::fs::File> {
+    let answers = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+    rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
     Ok(answers.into())
 }
 
-#[cfg(all(feature = "bundler", not(unix)))]
-fn answers() -> std::io::Result<std::io::Stdout> {
-    Ok(std::io::stdout())
+#[cfg(not(unix))]
+fn answers() -> io::Result<io::Stdout> {
+    Ok(io::stdout())
 }
 
-/// More memory than any bundle needs ends the child instead of the machine, and no crash leaves a dump with sources in it.
-#[cfg(all(feature = "bundler", unix))]
-fn limit_memory() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
+/// Sees to it that sources which take too much end the child and not the machine, and that no crash leaves a dump with them in it.
+///
+/// What is limited is memory that can be written to. The whole address space says little: it holds the program, and allocators and
+/// stacks reserve several times of it what they use.
+#[cfg(unix)]
+fn limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-    let limit = |bytes| Rlimit {
-        current: Some(bytes),
-        maximum: Some(bytes),
-    };
-    // Without the limits everything works as well.
-    let _ = setrlimit(Resource::As, limit(MEMORY));
-    let _ = setrlimit(Resource::Core, limit(0));
+    for (resource, most) in [(Resource::Core, 0), (Resource::Data, MEMORY)] {
+        let now = getrlimit(resource);
+        let lowered = |limit: Option<u64>| Some(limit.map_or(most, |limit| limit.min(most)));
+        let limits = Rlimit {
+            current: lowered(now.current),
+            maximum: lowered(now.maximum),
+        };
+        // Without the limits everything works as well.
+        let _ = setrlimit(resource, limits);
+    }
+    // If memory runs short all the same, rather this process than the provider or the core.
+    #[cfg(target_os = "linux")]
+    let _ = std::fs::write("/proc/self/oom_score_adj", "500");
 }
 
-#[cfg(all(feature = "bundler", not(unix)))]
-fn limit_memory() {}
-
-/// The parent keeps the child's stdin open while it wants the answer.
-#[cfg(feature = "bundler")]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the child owns nothing that has to be put away, and its other threads do not listen"
-)]
-fn end_with_parent() {
-    let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-    std::process::exit(0);
-}
+/// There is nothing of the kind.
+#[cfg(not(unix))]
+fn limit() {}

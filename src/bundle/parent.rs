@@ -1,32 +1,24 @@
-//! Asks a child process for bundles: as many at a time as there are cores, and each once a run.
+//! Asks for bundles: on as many threads at a time as there are cores, and for each once a run.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bundler::{Request, wire};
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
-use super::{Bundle, CHILD_MODE, Options, Problem};
+use super::kept::Kept;
+use super::process;
+use super::{Bundle, Options, Problem};
 
 /// How long a bundle may take. A large one takes a second.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
 
 /// More threads make one bundle hardly faster.
-const THREADS: u32 = 4;
-
-/// The longest answer that is read: several times what Cloudflare takes.
-const LONGEST_ANSWER: u64 = 256 << 20;
-
-/// How much of the child's stderr is looked at.
-const LONGEST_STDERR: u64 = 64 << 10;
+const THREADS: usize = 4;
 
 /// Why there is no bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,66 +31,47 @@ pub enum Failure {
     NoBundler,
 }
 
-/// An answer that waits to be asked for again. It rests in a file without a name: a plan may hold hundreds.
-enum Kept {
-    File(std::fs::File),
-    /// Where no file can be written.
-    Memory(Bytes),
-}
-
-impl Kept {
-    fn new(answer: &Bytes) -> Kept {
-        let file = tempfile::tempfile().and_then(|mut file| {
-            file.write_all(answer)?;
-            Ok(file)
-        });
-        file.map_or_else(|_| Kept::Memory(answer.clone()), Kept::File)
-    }
-
-    fn read(&self) -> std::io::Result<Bytes> {
-        let mut file = match self {
-            Kept::Memory(answer) => return Ok(answer.clone()),
-            Kept::File(file) => file.try_clone()?,
-        };
-        let mut answer = Vec::new();
-        file.rewind()?;
-        file.read_to_end(&mut answer)?;
-        Ok(answer.into())
+impl Failure {
+    fn stopped(why: impl fmt::Display) -> Failure {
+        Failure::Stopped(why.to_string())
     }
 }
 
+/// What makes a bundle another one: the entry file, canonical if it is there, and how it is bundled.
 type Key = (PathBuf, Options);
 
-/// Makes bundles: at most as many at a time as there are cores, and each once until it is told to forget.
+/// What came of a request, for all who ask while it is under way and, if it is a bundle, for all who ask later.
+type Outcome = OnceCell<Result<Kept, Failure>>;
+
+/// Makes bundles, and keeps them until it is told to forget.
 pub struct Bundler {
     /// The program that has the child mode; the provider's own if absent.
     program: Option<PathBuf>,
     time_limit: Duration,
-    /// One for each core. A child works on as many threads as it holds.
-    cores: Semaphore,
-    kept: Mutex<HashMap<Key, Arc<OnceCell<Mutex<Kept>>>>>,
+    cores: Cores,
+    outcomes: Mutex<HashMap<Key, Arc<Outcome>>>,
 }
 
 impl fmt::Debug for Bundler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the options: what they define may be secret.
         f.debug_struct("Bundler").finish_non_exhaustive()
     }
 }
 
 impl Default for Bundler {
     fn default() -> Bundler {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Bundler {
             program: None,
             time_limit: TIME_LIMIT,
-            cores: Semaphore::new(cores),
-            kept: Mutex::default(),
+            cores: Cores::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            outcomes: Mutex::default(),
         }
     }
 }
 
 impl Bundler {
-    /// With the child mode of another program, such as a test's.
+    /// With the child mode of another program; a test is not the provider.
     pub fn with_program(program: &Path) -> Bundler {
         Bundler {
             program: Some(program.to_owned()),
@@ -106,22 +79,28 @@ impl Bundler {
         }
     }
 
-    /// The same with less time for each bundle.
+    /// The same with another limit of the time that each bundle may take.
     pub fn with_time_limit(self, time_limit: Duration) -> Bundler {
         Bundler { time_limit, ..self }
     }
 
+    /// The same as if the machine had so many cores.
+    pub fn with_cores(self, cores: usize) -> Bundler {
+        let cores = Cores::new(cores);
+        Bundler { cores, ..self }
+    }
+
     /// Forgets all bundles: another run begins, and sources may have changed.
     pub fn forget(&self) {
-        self.kept().clear();
+        self.outcomes().clear();
     }
 
-    fn kept(&self) -> MutexGuard<'_, HashMap<Key, Arc<OnceCell<Mutex<Kept>>>>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn outcomes(&self) -> MutexGuard<'_, HashMap<Key, Arc<Outcome>>> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bundles an entry file; relative paths are relative to the working directory. The same again costs nothing. Ends the child when
-    /// the future is dropped.
+    /// Bundles an entry file; relative paths are relative to the working directory. Whoever asks for the same at the same time shares a
+    /// child, and to ask again costs nothing. The child ends when all who wait for it have given up.
     ///
     /// # Errors
     /// See [`Failure`].
@@ -129,162 +108,154 @@ impl Bundler {
         if cfg!(not(feature = "bundler")) {
             return Err(Failure::NoBundler);
         }
-        let stopped = |error: &dyn fmt::Display| Failure::Stopped(format!("{error}."));
-        let shown_from = std::env::current_dir().map_err(|error| stopped(&error))?;
+        let here = std::env::current_dir().map_err(|error| {
+            Failure::Stopped(format!("Failed to find the working directory: {error}."))
+        })?;
         let mut options = options.clone();
-        options.tsconfig = options.tsconfig.map(|path| shown_from.join(path));
-        let key = (shown_from.join(entry), options);
-        let cell = self.kept().entry(key.clone()).or_default().clone();
+        options.tsconfig = options.tsconfig.map(|path| here.join(path));
+        let entry = here.join(entry);
+        // A file that is not there is for the child to tell.
+        let canonical = std::fs::canonicalize(&entry);
+        let key = (canonical.unwrap_or_else(|_| entry.clone()), options.clone());
+        let outcome = self.outcomes().entry(key.clone()).or_default().clone();
+        let request = Request {
+            entry,
+            shown_from: here,
+            options,
+            threads: 0,
+        };
         let mut fresh = None;
-        let kept = cell.get_or_try_init(|| async {
-            let (answer, bundle) = self.ask(key, shown_from).await?;
+        let kept = outcome.get_or_init(async || {
+            let (answer, bundle) = self.ask(request).await?;
             fresh = Some(bundle);
-            Ok(Mutex::new(Kept::new(&answer)))
+            Ok(Kept::new(&answer))
         });
-        let kept = kept.await?;
-        if let Some(bundle) = fresh {
-            return Ok(bundle);
+        match (kept.await, fresh) {
+            (Ok(_), Some(bundle)) => Ok(bundle),
+            (Ok(kept), None) => read(&kept.read().map_err(|error| {
+                Failure::Stopped(format!("Failed to read the finished bundle: {error}."))
+            })?),
+            (Err(failure), _) => {
+                self.drop_failed(&key, &outcome);
+                Err(failure.clone())
+            }
         }
-        let answer = kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .read()
-            .map_err(|error| stopped(&error))?;
-        let outcome = wire::read_answer(&answer).map_err(|error| stopped(&error))?;
-        outcome.map_err(Failure::Sources)
+    }
+
+    /// Lets the next who asks try again.
+    fn drop_failed(&self, key: &Key, outcome: &Arc<Outcome>) {
+        let mut outcomes = self.outcomes();
+        let current = outcomes.get(key);
+        if current.is_some_and(|current| Arc::ptr_eq(current, outcome)) {
+            outcomes.remove(key);
+        }
     }
 
     /// Has a child bundle: its answer, and what that is.
-    async fn ask(&self, key: Key, shown_from: PathBuf) -> Result<(Bytes, Bundle), Failure> {
-        let stopped = |error: &dyn fmt::Display| Failure::Stopped(format!("{error}."));
-        let mut permit = self
-            .cores
-            .acquire()
+    async fn ask(&self, request: Request) -> Result<(Bytes, Bundle), Failure> {
+        let cores = self.cores.take().await;
+        let threads = cores.num_permits();
+        let request = Request { threads, ..request };
+        let started = Instant::now();
+        let sent = wire::request(&request).map_err(|_| not_unicode(&request))?;
+        let root = request.entry.ancestors().last();
+        let directory = root.unwrap_or(&request.entry);
+        let program = self.program.as_deref();
+        let answer = process::answer(program, directory, &sent, self.time_limit)
             .await
-            .map_err(|error| stopped(&error))?;
-        let mut threads = 1;
-        while threads < THREADS
-            && let Ok(another) = self.cores.try_acquire()
+            .map_err(Failure::stopped)?;
+        let bundle = read(&answer)?;
+        log::debug!(
+            "bundled {} on {threads} threads in {} ms: {} modules, {} bytes",
+            request.entry.display(),
+            started.elapsed().as_millis(),
+            bundle.modules.len(),
+            answer.len(),
+        );
+        Ok((answer, bundle))
+    }
+}
+
+/// What an answer says.
+fn read(answer: &Bytes) -> Result<Bundle, Failure> {
+    match wire::read_answer(answer) {
+        Ok(outcome) => outcome.map_err(Failure::Sources),
+        Err(error) => Err(Failure::Stopped(format!(
+            "Its answer cannot be read: {error}. The provider's program may have been replaced while it ran; then it helps to run again."
+        ))),
+    }
+}
+
+/// Text is all that crosses to the child.
+fn not_unicode(request: &Request) -> Failure {
+    let mut paths = [Some(&request.entry), request.options.tsconfig.as_ref()]
+        .into_iter()
+        .flatten();
+    let path = paths
+        .find(|path| path.to_str().is_none())
+        .unwrap_or(&request.shown_from);
+    Failure::Sources(vec![Problem {
+        message: format!("The path `{}` is not valid Unicode", path.display()),
+        place: None,
+        frame: String::new(),
+        help: "Rename the file, or the directory on its way whose name is not Unicode.".to_owned(),
+    }])
+}
+
+/// The cores of the machine, which the children share: each works on as many threads as it holds cores.
+struct Cores(Semaphore);
+
+impl Cores {
+    fn new(cores: usize) -> Cores {
+        Cores(Semaphore::new(cores.max(1)))
+    }
+
+    /// Waits for one, and takes some of those that are free then.
+    async fn take(&self) -> SemaphorePermit<'_> {
+        let first = self.0.acquire().await;
+        let mut taken = first.expect("nobody closes it");
+        while taken.num_permits() < THREADS
+            && let Ok(another) = self.0.try_acquire()
         {
-            permit.merge(another);
-            threads += 1;
+            taken.merge(another);
         }
-        let (entry, options) = key;
-        let request = Request {
-            entry,
-            shown_from,
-            options,
-            threads: threads as usize,
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use futures_util::StreamExt as _;
+    use futures_util::stream::FuturesUnordered;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_works_on_some_cores_and_many_on_one_each() {
+        let cores = Cores::new(6);
+        let first = cores.take().await;
+        assert_eq!(first.num_permits(), THREADS);
+        let second = cores.take().await;
+        assert_eq!(second.num_permits(), 2);
+        let in_use = Cell::new(6);
+        let done = Cell::new(0);
+        let work = async || {
+            let taken = cores.take().await;
+            in_use.set(in_use.get() + taken.num_permits());
+            assert!(in_use.get() <= 6);
+            tokio::task::yield_now().await;
+            in_use.set(in_use.get() - taken.num_permits());
+            done.set(done.get() + 1);
         };
-        let request = wire::request(&request).map_err(|error| stopped(&error))?;
-        let child = self.command().spawn().map_err(|error| {
-            Failure::Stopped(format!(
-                "The process that bundles could not be started: {error}."
-            ))
-        })?;
-        let exchange = tokio::time::timeout(self.time_limit, exchange(child, &request));
-        let Ok(exchanged) = exchange.await else {
-            let seconds = self.time_limit.as_secs();
-            return Err(Failure::Stopped(format!(
-                "It took longer than {seconds} seconds."
-            )));
+        let many: FuturesUnordered<_> = (0..50).map(|_| work()).collect();
+        let release = async {
+            assert_eq!(done.get(), 0);
+            in_use.set(in_use.get() - 2);
+            drop(second);
         };
-        let exchanged = exchanged.map_err(|error| stopped(&error))?;
-        if !exchanged.status.success() {
-            return Err(Failure::Stopped(exchanged.why()));
-        }
-        match wire::read_answer(&exchanged.answer) {
-            Ok(Ok(bundle)) => Ok((exchanged.answer, bundle)),
-            Ok(Err(problems)) => Err(Failure::Sources(problems)),
-            Err(error) => Err(Failure::Stopped(format!(
-                "Its answer cannot be read: {error}."
-            ))),
-        }
-    }
-
-    /// The child: it gets nothing of the provider's but the request.
-    fn command(&self) -> Command {
-        let program = self.program.clone().unwrap_or_else(own_program);
-        let root = program.ancestors().last().unwrap_or(&program).to_owned();
-        let mut command = Command::new(&program);
-        command
-            .arg(CHILD_MODE)
-            .env_clear()
-            .current_dir(root)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        // An interrupt of the terminal is for core, which tells the provider.
-        #[cfg(unix)]
-        command.process_group(0);
-        command
-    }
-}
-
-/// The running program, even if its file has been replaced.
-fn own_program() -> PathBuf {
-    let link = Path::new("/proc/self/exe");
-    match link.exists() {
-        true => link.to_owned(),
-        false => std::env::current_exe().unwrap_or_default(),
-    }
-}
-
-/// What a child left.
-struct Exchanged {
-    answer: Bytes,
-    stderr: String,
-    status: ExitStatus,
-}
-
-/// Tells the child what to do, and reads until it ends. Its stdin stays open until then: it ends when that is closed.
-async fn exchange(mut child: Child, request: &[u8]) -> std::io::Result<Exchanged> {
-    let mut stdin = child.stdin.take();
-    let write = async {
-        if let Some(stdin) = &mut stdin {
-            // A child that is gone says why on stderr.
-            let _ = stdin.write_all(request).await;
-            let _ = stdin.flush().await;
-        }
-    };
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let ((), answer, stderr) = tokio::join!(
-        write,
-        read_all(stdout, LONGEST_ANSWER),
-        read_all(stderr, LONGEST_STDERR)
-    );
-    let status = child.wait().await?;
-    Ok(Exchanged {
-        answer: answer?.into(),
-        stderr: String::from_utf8_lossy(&stderr?).into_owned(),
-        status,
-    })
-}
-
-/// Reads to the end, and keeps no more than `most`.
-async fn read_all(from: Option<impl AsyncRead + Unpin>, most: u64) -> std::io::Result<Vec<u8>> {
-    let mut read = Vec::new();
-    if let Some(mut from) = from {
-        (&mut from).take(most).read_to_end(&mut read).await?;
-        tokio::io::copy(&mut from, &mut tokio::io::sink()).await?;
-    }
-    Ok(read)
-}
-
-impl Exchanged {
-    /// Why the child did not answer, in sentences.
-    fn why(&self) -> String {
-        if self.stderr.contains("overflowed its stack") {
-            return "Its stack overflowed: a source nests expressions too deeply.".to_owned();
-        }
-        if self.stderr.contains("memory allocation of") {
-            return "It needed more memory than it may have.".to_owned();
-        }
-        if let Some((_, place)) = self.stderr.split_once("panicked at ") {
-            let place = place.lines().next().unwrap_or_default();
-            return format!("It failed by a fault of its own, at {place}.");
-        }
-        format!("The process that bundles ended early: {}.", self.status)
+        tokio::join!(biased; many.count(), release);
+        assert_eq!(done.get(), 50);
     }
 }
