@@ -243,6 +243,37 @@ fn a_bundler_that_stopped_or_is_not_there_has_an_error_of_its_own() {
 }
 
 #[test]
+fn modules_of_node_are_judged_by_what_is_known_of_the_worker() {
+    let bundled = Bundled {
+        entry: "a.ts".to_owned(),
+        builtins: vec![BuiltinImport {
+            module: "node:http".to_owned(),
+            importer: "src/a.ts".to_owned(),
+        }],
+        warnings: Vec::new(),
+    };
+    let flags = |flags: &[&str]| Value::List(flags.iter().map(|it| (*it).into()).collect());
+    for (date, flags, count) in [
+        (Value::from("2026-11-01"), flags(&[]), 0),
+        ("2025-01-01".into(), flags(&[]), 1),
+        ("2025-01-01".into(), Value::Null, 1),
+        ("2026-03-17".into(), flags(&["nodejs_compat"]), 0),
+        (Value::Null, flags(&[]), 1),
+        (Value::Unknown, flags(&[]), 0),
+        ("2025-01-01".into(), Value::Unknown, 0),
+        ("2025-01-01".into(), Value::List(vec![Value::Unknown]), 0),
+    ] {
+        let planned = Value::object([
+            ("compatibility_date", date.clone()),
+            ("compatibility_flags", flags.clone()),
+        ]);
+        let warnings = bundled.missing_builtins(&planned);
+        assert_eq!(warnings.len(), count, "{date:?} {flags:?}");
+        assert!(warnings.iter().all(|it| it.severity == Severity::Warning));
+    }
+}
+
+#[test]
 fn what_may_be_wrong_is_a_warning_that_names_the_entry() {
     let bundled = Bundled {
         entry: "a.ts".to_owned(),
