@@ -19,6 +19,7 @@ mod documentation;
 mod drift;
 mod driver;
 mod entrypoint;
+mod entrypoint_refused;
 mod examples;
 mod exported;
 mod first_apply;

@@ -179,19 +179,20 @@ pub async fn load(
     stop: &CancellationToken,
 ) -> Result<Modules, Diagnostics> {
     let options = options(bundle);
+    let shown = printable(entry);
     let outcome = tokio::select! {
         outcome = bundler.bundle(Path::new(entry), &options) => outcome,
         () = stop.cancelled() => {
             let text = "The run was interrupted. Nothing was changed.";
-            return Err(Diagnostic::error(format!("Cannot bundle {entry}: interrupted"), text).at(place()).into());
+            return Err(Diagnostic::error(format!("Cannot bundle {shown}: interrupted"), text).at(place()).into());
         }
     };
     outcome
-        .map(|bundle| modules(entry, bundle))
-        .map_err(|failure| refusals(entry, failure))
+        .map(|bundle| modules(shown.clone(), bundle))
+        .map_err(|failure| refusals(&shown, failure))
 }
 
-fn modules(entry: &str, bundle: Bundle) -> Modules {
+fn modules(entry: String, bundle: Bundle) -> Modules {
     let main = bundle
         .modules
         .first()
@@ -204,7 +205,7 @@ fn modules(entry: &str, bundle: Bundle) -> Modules {
     });
     Modules {
         bundled: Some(Arc::new(Bundled {
-            entry: entry.to_owned(),
+            entry,
             builtins: bundle.builtins,
             warnings: bundle.warnings,
         })),

@@ -116,7 +116,7 @@ fn every_kind_of_module_is_uploaded_as_what_it_is() {
         body: Bytes::copy_from_slice(name.as_bytes()),
     };
     let made = modules(
-        "./src/worker.ts",
+        "./src/worker.ts".to_owned(),
         Bundle {
             modules: vec![
                 module("index.js", ModuleKind::EsModule),
