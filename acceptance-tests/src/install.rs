@@ -6,6 +6,7 @@ mod cache;
 mod clients;
 mod core;
 mod npm;
+mod packages;
 mod workerd;
 
 use std::io;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 pub use self::clients::{Client, alchemy, wrangler};
 pub use self::core::{Core, CoreKind, core, opentofu};
+pub use self::packages::{Packages, packages};
 pub use self::workerd::workerd;
 
 /// Why a tool is not available.

@@ -10,6 +10,7 @@ mod bad_input;
 mod bindings;
 #[cfg(unix)]
 mod browser;
+mod bundles_decorators;
 mod classes;
 mod consent;
 mod counter;

@@ -8,6 +8,8 @@ mod nested;
 mod options;
 mod plugin;
 mod problems;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::fs;
