@@ -20,6 +20,7 @@ mod documentation;
 mod drift;
 mod driver;
 mod entrypoint;
+mod entrypoint_options;
 mod entrypoint_refused;
 mod examples;
 mod exported;

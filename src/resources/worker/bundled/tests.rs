@@ -273,6 +273,28 @@ fn modules_of_node_are_judged_by_what_is_known_of_the_worker() {
     }
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn an_interrupted_run_waits_for_no_bundle() {
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let bundler = Bundler::with_program(Path::new("/bin/cat"));
+    let outcome = load("a.ts", &Value::Null, &bundler, &stop).await;
+    let refused = outcome.map(|_| ()).expect_err("it was interrupted");
+    assert_eq!(said(&refused)[0].1, "Cannot bundle a.ts: interrupted");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_program_that_does_not_bundle_is_no_reason_to_hang() {
+    let bundler = Bundler::with_program(Path::new("/bin/cat"));
+    let stop = CancellationToken::new();
+    let outcome = load("a.ts", &Value::Null, &bundler, &stop).await;
+    let refused = outcome.map(|_| ()).expect_err("there is no bundle");
+    let summary = "Cannot bundle a.ts: the bundler did not finish";
+    assert_eq!(said(&refused)[0].1, summary);
+}
+
 #[test]
 fn what_may_be_wrong_is_a_warning_that_names_the_entry() {
     let bundled = Bundled {
