@@ -21,6 +21,8 @@ mod documentation;
 mod drift;
 mod driver;
 mod entrypoint;
+mod entrypoint_options;
+mod entrypoint_refused;
 mod examples;
 mod exported;
 mod first_apply;
