@@ -10,6 +10,7 @@ mod bad_input;
 mod bindings;
 #[cfg(unix)]
 mod browser;
+mod bundles;
 mod bundles_decorators;
 mod classes;
 mod consent;
@@ -20,6 +21,8 @@ mod documentation;
 mod drift;
 mod driver;
 mod entrypoint;
+mod entrypoint_options;
+mod entrypoint_refused;
 mod examples;
 mod exported;
 mod first_apply;

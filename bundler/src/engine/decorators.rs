@@ -53,7 +53,7 @@ impl Lowered<'_> {
 /// # Errors
 /// Every use of decorators that cannot be lowered.
 fn lower(code: &str) -> Result<Option<Lowered<'_>>, Vec<Refusal>> {
-    if !code.contains('@') && !code.contains("accessor") {
+    if !is_suspect(code) {
         return Ok(None);
     }
     let allocator = Allocator::default();
@@ -67,6 +67,17 @@ fn lower(code: &str) -> Result<Option<Lowered<'_>>, Vec<Refusal>> {
         return Err(pass.refusals);
     }
     Ok((pass.lists > 0).then(|| pass.finish()))
+}
+
+/// Whether there may be decorators; cheap, as most modules have none and are large.
+fn is_suspect(code: &str) -> bool {
+    // Not what is quoted, such as the name of a package, and not what a comment marks, such as `/* @__PURE__ */`.
+    let is_decorator = |(at, _): (usize, &str)| {
+        let before = &code[..at];
+        let is_quoted = before.ends_with(['"', '\'', '`']);
+        !is_quoted && !before.trim_end().ends_with('*')
+    };
+    code.match_indices('@').any(is_decorator) || code.contains("accessor ")
 }
 
 /// Text that takes the place of other text.

@@ -13,7 +13,6 @@ mod tests;
 
 use std::collections::HashSet;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -53,21 +52,16 @@ pub fn bundle(request: &Request) -> Result<Bundle, Vec<Problem>> {
     let plugin = Arc::new(WorkerModules::new(&request.options.external));
     let lowering = Arc::new(Lowering::default());
     let plugins = (plugin.clone(), lowering.clone());
-    let built = catch_unwind(AssertUnwindSafe(|| {
-        runtime.block_on(run(request, &entry, &root, plugins))
-    }));
+    let built = runtime.block_on(run(request, &entry, &root, plugins));
     let mut problems = plugin.take_problems(&shown);
     problems.extend(lowering.take_problems(&shown));
-    let built = match built {
-        Ok(built) => built,
-        // What is wrong with the sources explains it.
-        Err(_) if !problems.is_empty() => return Err(problems::told(problems)),
-        Err(panic) => resume_unwind(panic),
-    };
     let (output, warnings) = match built {
         Ok((output, warnings)) => (Some(output), warnings),
         Err(errors) => {
-            problems.extend(errors.iter().map(|error| shown.problem(error)));
+            // What the plugins refuse is told by themselves.
+            let told = |it: &&BuildDiagnostic| !matches!(it.kind(), EventKind::PluginError);
+            let told = errors.iter().filter(|it| problems.is_empty() || told(it));
+            problems.extend(told.map(|error| shown.problem(error)).collect::<Vec<_>>());
             (None, Vec::new())
         }
     };
@@ -176,9 +170,10 @@ fn finish(
     shown: &Shown,
     warnings: Vec<Problem>,
 ) -> Bundle {
+    // Rolldown's own list of imports has some that are not in the code any more, and not those of `export * from`.
     let imported = |name: &str| {
-        let mut imports = output.imports.iter().chain(&output.dynamic_imports);
-        imports.any(|import| import.as_str() == name)
+        let mut quotes = ['"', '\'', '`'].into_iter();
+        quotes.any(|quote| output.code.contains(&format!("{quote}{name}{quote}")))
     };
     let included: HashSet<&str> = output.modules.keys.iter().map(|id| id.as_str()).collect();
     let builtins = plugin

@@ -13,6 +13,7 @@ use rolldown::plugin::{
     PluginContext, PluginContextResolveOptions, PluginHookMeta, PluginOrder,
     SharedLoadPluginContext,
 };
+use rolldown_common::side_effects::HookSideEffects;
 use rolldown_common::{ImportKind, ModuleType, ResolvedExternal};
 use sha2::{Digest, Sha256};
 
@@ -102,6 +103,14 @@ impl WorkerModules {
             external: Some(ResolvedExternal::Bool(true)),
             normalize_external_id: Some(false),
             ..HookResolveIdOutput::default()
+        }
+    }
+
+    /// Stays an import if something of it is used: modules of the runtime do nothing by being imported.
+    fn stays_if_used(&self, args: &HookResolveIdArgs<'_>, specifier: &str) -> HookResolveIdOutput {
+        HookResolveIdOutput {
+            side_effects: Some(HookSideEffects::False),
+            ..self.stays(args, specifier)
         }
     }
 
@@ -250,13 +259,16 @@ impl Plugin for WorkerModules {
         {
             return Ok(Some(self.stays(args, specifier)));
         }
-        if specifier.starts_with("cloudflare:") || self.is_external(specifier) {
+        if self.is_external(specifier) {
             return Ok(Some(self.stays(args, specifier)));
+        }
+        if specifier.starts_with("cloudflare:") {
+            return Ok(Some(self.stays_if_used(args, specifier)));
         }
         if let Some(module) = builtin(specifier) {
             let importer = args.importer.unwrap_or_default().to_owned();
             self.found().builtins.insert((module.clone(), importer));
-            return Ok(Some(self.stays(args, &module)));
+            return Ok(Some(self.stays_if_used(args, &module)));
         }
         if ["http://", "https://"]
             .iter()
@@ -296,6 +308,8 @@ impl Plugin for WorkerModules {
         {
             let source = args.ast.source().to_string();
             self.refuse(Refused::NestedExport(args.id.into(), source, at));
+            // Rolldown would go on to panic.
+            return Err(anyhow::anyhow!("nested export"));
         }
         Ok(args.ast)
     }

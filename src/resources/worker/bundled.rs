@@ -7,9 +7,13 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::code::{DESTROY_HINT, Modules};
+use super::node_compat;
 use crate::bundle::{BuiltinImport, Bundle, Bundler, Failure, ModuleKind, Options, Problem};
 use crate::cloudflare::Module;
 use crate::tf::{AttributePath, Diagnostic, Diagnostics, Value};
+
+/// What the runtime takes for the date of a Worker that has none.
+const DATE_OF_NONE: &str = "2021-11-02";
 
 /// Where the code came from, if it is a bundle.
 #[derive(Clone, Debug)]
@@ -17,13 +21,28 @@ pub struct Bundled {
     /// The entry file as the user wrote it.
     pub entry: String,
     /// What the code imports of Node.js.
-    pub builtins: Vec<BuiltinImport>,
+    builtins: Vec<BuiltinImport>,
     /// What may be wrong with the sources.
     warnings: Vec<Problem>,
 }
 
 impl Bundled {
-    /// What may be wrong with the sources, for a plan that uploads them.
+    /// What the code imports of Node.js and the planned Worker does not have, as far as that is known.
+    pub fn missing_builtins(&self, planned: &Value) -> Vec<Diagnostic> {
+        let date = match planned.get("compatibility_date") {
+            Value::String(date) => date,
+            Value::Null => DATE_OF_NONE,
+            _ => return Vec::new(),
+        };
+        let flags = planned.get("compatibility_flags");
+        if !flags.is_wholly_known() {
+            return Vec::new();
+        }
+        let flags = texts(flags).unwrap_or_default();
+        node_compat::warnings(date, &flags, &self.builtins)
+    }
+
+    /// What may be wrong with the sources.
     pub fn warnings(&self) -> Diagnostics {
         let mut diagnostics = Diagnostics::default();
         for problem in &self.warnings {
@@ -125,12 +144,13 @@ fn stands_for_a_name(text: &str) -> bool {
     is_name(text) || serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
+fn texts(value: &Value) -> Option<Vec<String>> {
+    let list = value.as_list()?.iter();
+    Some(list.filter_map(Value::as_str).map(str::to_owned).collect())
+}
+
 /// How to bundle. What [`judge`] refuses must not reach this, nor what is unknown.
 fn options(bundle: &Value) -> Options {
-    let texts = |value: &Value| -> Option<Vec<String>> {
-        let list = value.as_list()?.iter();
-        Some(list.filter_map(Value::as_str).map(str::to_owned).collect())
-    };
     let define: BTreeMap<String, String> = bundle
         .get("define")
         .as_map()
@@ -159,19 +179,20 @@ pub async fn load(
     stop: &CancellationToken,
 ) -> Result<Modules, Diagnostics> {
     let options = options(bundle);
+    let shown = printable(entry);
     let outcome = tokio::select! {
         outcome = bundler.bundle(Path::new(entry), &options) => outcome,
         () = stop.cancelled() => {
             let text = "The run was interrupted. Nothing was changed.";
-            return Err(Diagnostic::error(format!("Cannot bundle {entry}: interrupted"), text).at(place()).into());
+            return Err(Diagnostic::error(format!("Cannot bundle {shown}: interrupted"), text).at(place()).into());
         }
     };
     outcome
-        .map(|bundle| modules(entry, bundle))
-        .map_err(|failure| refusals(entry, failure))
+        .map(|bundle| modules(shown.clone(), bundle))
+        .map_err(|failure| refusals(&shown, failure))
 }
 
-fn modules(entry: &str, bundle: Bundle) -> Modules {
+fn modules(entry: String, bundle: Bundle) -> Modules {
     let main = bundle
         .modules
         .first()
@@ -184,7 +205,7 @@ fn modules(entry: &str, bundle: Bundle) -> Modules {
     });
     Modules {
         bundled: Some(Arc::new(Bundled {
-            entry: entry.to_owned(),
+            entry,
             builtins: bundle.builtins,
             warnings: bundle.warnings,
         })),

@@ -81,6 +81,20 @@ impl Modules {
         }
     }
 
+    /// What may be wrong, for a plan that uploads them; with the modules of Node.js that they need, if it decides about that too.
+    pub fn warnings(&self, planned: &Value, judges_builtins: bool) -> Diagnostics {
+        let Some(bundled) = &self.bundled else {
+            return Diagnostics::default();
+        };
+        let mut diagnostics = bundled.warnings();
+        if judges_builtins {
+            for warning in bundled.missing_builtins(planned) {
+                diagnostics.push(warning);
+            }
+        }
+        diagnostics
+    }
+
     /// The same as part of a sentence.
     pub fn subject(&self) -> String {
         match &self.bundled {

@@ -529,6 +529,7 @@ impl Draft<'_> {
         let code_changes = !matches!(code, Code::Unmanaged) && differs("content_sha256");
         let flags_change = sorted(self.prior.get("compatibility_flags"))
             != sorted(self.planned.get("compatibility_flags"));
+        let runtime_changes = flags_change || differs("compatibility_date");
         let main_changes = self.prior_text("main_module").is_some() && differs("main_module");
         let undecided = decision.undecided;
         let class_change = undecided || !decision.uploads.is_empty();
@@ -537,8 +538,12 @@ impl Draft<'_> {
             || main_changes
             || bindings_change
             || class_change
-            || flags_change
-            || differs("compatibility_date");
+            || runtime_changes;
+        if upload && let Code::Known(modules) = code {
+            let judges_builtins = intent == Intent::Create || code_changes || runtime_changes;
+            let warnings = modules.warnings(&self.planned, judges_builtins);
+            self.diagnostics.extend(warnings);
+        }
         let fresh = intent != Intent::Update;
         let keep = |draft: &Draft<'_>, attribute: &str, changes: bool| match changes || fresh {
             true => Value::Unknown,
@@ -586,11 +591,6 @@ impl Draft<'_> {
                 self.planned.set("migrations", Value::Unknown);
                 self.warn_of_taking_over(intent, upload, decision.history.as_ref());
             }
-        }
-        if let (true, Code::Known(modules)) = (upload, code)
-            && let Some(bundled) = &modules.bundled
-        {
-            self.diagnostics.extend(bundled.warnings());
         }
         self.private.planned = Some(Planned {
             intent,

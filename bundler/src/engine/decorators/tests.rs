@@ -189,7 +189,8 @@ fn code_without_decorators_and_code_that_is_none_stay_as_they_are() {
     for code in [
         "",
         "class C {}",
-        "f(\"@\") // @a m() {}",
+        "f(\"@\", \"@a/b\") // @a m() {}",
+        "/** @a m() {} */ f(/* @__PURE__ */ g());",
         "const accessor = 1;",
         "class C { @a m() {",
     ] {
@@ -261,6 +262,23 @@ fn bundled(source: &str, minify: bool) -> Result<Bundle, Vec<Problem>> {
         },
         threads: 1,
     })
+}
+
+#[test]
+fn decorators_are_found_behind_whatever_is_in_front() {
+    for before in [
+        "",
+        ";",
+        "/* a */",
+        "/** a *\n */",
+        "// a\n",
+        "x = '';",
+        "@b ",
+        "@b",
+    ] {
+        let code = format!("class C {{ {before}@a m() {{}} }}");
+        assert!(matches!(lower(&code), Ok(Some(_))), "{code}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What becomes of imports of every kind.
 
 use super::{Project, assert_holds};
-use crate::bundle::{BuiltinImport, ModuleKind};
+use crate::bundle::{BuiltinImport, ModuleKind, Options};
 
 #[test]
 fn typescript_of_several_files_becomes_one_module() {
@@ -83,13 +83,18 @@ fn what_node_has_built_in_stays_and_is_told() {
         (
             "worker.ts",
             "import { readFileSync } from 'fs';\nimport types from 'node:util/types';\nimport old from './old.cjs';\n\
-             import './unused';\nexport default { readFileSync, types, old };",
+             import './unused';\nimport { one } from './rest';\nexport default { readFileSync, types, old, one };",
         ),
         (
             "old.cjs",
             "const { EventEmitter } = require('events');\nmodule.exports = new EventEmitter(require('node:fs'));",
         ),
         ("unused.ts", "import net from 'net';"),
+        (
+            "rest.js",
+            "import os from 'os';\nimport { EmailMessage } from 'cloudflare:email';\nexport const one = 1;\n\
+             export const two = () => [os, EmailMessage];",
+        ),
         ("node_modules/fs/package.json", r#"{ "main": "index.js" }"#),
         (
             "node_modules/fs/index.js",
@@ -107,6 +112,10 @@ fn what_node_has_built_in_stays_and_is_told() {
         ],
     );
     assert!(!code.contains("require(\""), "{code}");
+    assert!(
+        !code.contains("node:os") && !code.contains("email"),
+        "{code}"
+    );
     let told = |module: &str, importer: &str| BuiltinImport {
         module: module.to_owned(),
         importer: importer.to_owned(),
@@ -120,6 +129,44 @@ fn what_node_has_built_in_stays_and_is_told() {
             told("node:util/types", "worker.ts"),
         ]
     );
+}
+
+#[test]
+fn what_node_has_built_in_is_told_however_it_is_imported() {
+    let project = Project::new(&[
+        (
+            "worker.ts",
+            "export * from 'path';\nexport * from './barrel';\nexport { EventEmitter } from 'events';\nimport * as all from './all.js';\n\
+             export default { all, late: () => import('tls') };",
+        ),
+        ("barrel.js", "export * from 'os';"),
+        (
+            "all.js",
+            "export * from 'url';\nimport net from 'net';\nimport 'http';\nexport const one = 1;",
+        ),
+    ]);
+    for minify in [false, true] {
+        let options = Options {
+            minify,
+            ..Options::default()
+        };
+        let bundle = project.bundle_with(options).expect("it is bundled");
+        let told: Vec<(&str, &str)> = bundle
+            .builtins
+            .iter()
+            .map(|import| (import.module.as_str(), import.importer.as_str()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("node:events", "worker.ts"),
+                ("node:os", "barrel.js"),
+                ("node:path", "worker.ts"),
+                ("node:tls", "worker.ts"),
+                ("node:url", "all.js"),
+            ]
+        );
+    }
 }
 
 #[test]

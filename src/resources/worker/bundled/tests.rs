@@ -116,7 +116,7 @@ fn every_kind_of_module_is_uploaded_as_what_it_is() {
         body: Bytes::copy_from_slice(name.as_bytes()),
     };
     let made = modules(
-        "./src/worker.ts",
+        "./src/worker.ts".to_owned(),
         Bundle {
             modules: vec![
                 module("index.js", ModuleKind::EsModule),
@@ -240,6 +240,59 @@ fn a_bundler_that_stopped_or_is_not_there_has_an_error_of_its_own() {
              build.\n\nTo destroy the Worker all the same: `terraform destroy -refresh=false`.",
         )]
     );
+}
+
+#[test]
+fn modules_of_node_are_judged_by_what_is_known_of_the_worker() {
+    let bundled = Bundled {
+        entry: "a.ts".to_owned(),
+        builtins: vec![BuiltinImport {
+            module: "node:http".to_owned(),
+            importer: "src/a.ts".to_owned(),
+        }],
+        warnings: Vec::new(),
+    };
+    let flags = |flags: &[&str]| Value::List(flags.iter().map(|it| (*it).into()).collect());
+    for (date, flags, count) in [
+        (Value::from("2026-11-01"), flags(&[]), 0),
+        ("2025-01-01".into(), flags(&[]), 1),
+        ("2025-01-01".into(), Value::Null, 1),
+        ("2026-03-17".into(), flags(&["nodejs_compat"]), 0),
+        (Value::Null, flags(&[]), 1),
+        (Value::Unknown, flags(&[]), 0),
+        ("2025-01-01".into(), Value::Unknown, 0),
+        ("2025-01-01".into(), Value::List(vec![Value::Unknown]), 0),
+    ] {
+        let planned = Value::object([
+            ("compatibility_date", date.clone()),
+            ("compatibility_flags", flags.clone()),
+        ]);
+        let warnings = bundled.missing_builtins(&planned);
+        assert_eq!(warnings.len(), count, "{date:?} {flags:?}");
+        assert!(warnings.iter().all(|it| it.severity == Severity::Warning));
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_interrupted_run_waits_for_no_bundle() {
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let bundler = Bundler::with_program(Path::new("/bin/cat"));
+    let outcome = load("a.ts", &Value::Null, &bundler, &stop).await;
+    let refused = outcome.map(|_| ()).expect_err("it was interrupted");
+    assert_eq!(said(&refused)[0].1, "Cannot bundle a.ts: interrupted");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_program_that_does_not_bundle_is_no_reason_to_hang() {
+    let bundler = Bundler::with_program(Path::new("/bin/cat"));
+    let stop = CancellationToken::new();
+    let outcome = load("a.ts", &Value::Null, &bundler, &stop).await;
+    let refused = outcome.map(|_| ()).expect_err("there is no bundle");
+    let summary = "Cannot bundle a.ts: the bundler did not finish";
+    assert_eq!(said(&refused)[0].1, summary);
 }
 
 #[test]

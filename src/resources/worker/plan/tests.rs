@@ -193,6 +193,18 @@ async fn every_change_of_the_code_or_its_settings_uploads() {
     ] {
         change(&[(name, value)], expect, true).await;
     }
+    for bundle in [Value::Null, Value::Unknown] {
+        let members = [
+            ("script", Value::Null),
+            ("entrypoint", Value::Unknown),
+            ("bundle", bundle.clone()),
+        ];
+        let expect: &[&str] = match bundle {
+            Value::Null => &["script", "entrypoint", "content_sha256", "etag"],
+            _ => &["script", "entrypoint", "bundle", "content_sha256", "etag"],
+        };
+        change(&members, expect, true).await;
+    }
     for (name, value, expect) in [
         (
             "workers_dev",

@@ -1,0 +1,5 @@
+export let counter = 0;
+
+export function increment() {
+  counter += 1;
+}

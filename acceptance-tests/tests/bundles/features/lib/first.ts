@@ -1,0 +1,4 @@
+import "./second";
+import { order } from "./order";
+
+order.push("first");

@@ -1,0 +1,3 @@
+export default function greeting(name: string) {
+  return `Hello, ${name}`;
+}

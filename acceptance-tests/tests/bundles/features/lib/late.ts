@@ -1,0 +1,4 @@
+import { sum } from "./sum";
+
+export default "late default";
+export { sum };

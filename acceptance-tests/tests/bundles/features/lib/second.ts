@@ -1,0 +1,3 @@
+import { order } from "./order";
+
+order.push("second");
