@@ -1,13 +1,14 @@
 //! The child: the provider's program in a private mode that bundles once and ends.
 //!
 //! A parser that overflows its stack aborts the whole process; here that takes nobody along. Whatever happens first ends the child: the
-//! answer is written, something panics, or the parent closes stdin.
+//! answer is written, the bundler panics, or the parent closes stdin.
 
 use std::io::{self, IsTerminal as _, Write};
-use std::panic;
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
+use std::time::Duration;
 
 use bundler::{Request, wire};
 
@@ -24,11 +25,17 @@ const STACK: usize = 64 << 20;
 #[cfg(unix)]
 const MEMORY: u64 = 4 << 30;
 
+/// How long after a panic anywhere the bundler may still say which source is to blame.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// What ends the child.
+#[derive(Debug)]
 enum End {
     /// The answer is written, or nobody reads it.
     Answered(io::Result<()>),
-    /// Somewhere, on any thread: what comes after it cannot be trusted, if it comes at all.
+    /// Some thread panics. The bundler may make sense of that, or wait for that thread for ever.
+    Panicking,
+    /// The bundler panicked.
     Panicked,
     /// The parent has closed stdin: it is gone, or has given up.
     Abandoned,
@@ -40,7 +47,7 @@ pub fn serve() -> ExitCode {
     match run() {
         Ok(End::Answered(Ok(()))) => ExitCode::SUCCESS,
         Ok(End::Answered(Err(error))) => fail(&format!("Failed to write the answer: {error}.")),
-        Ok(End::Panicked) => ExitCode::from(PANICKED),
+        Ok(End::Panicking | End::Panicked) => ExitCode::from(PANICKED),
         Ok(End::Abandoned) => ExitCode::FAILURE,
         Err(text) => fail(&text),
     }
@@ -52,7 +59,7 @@ fn fail(text: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Ends with the first event. Threads that still run end with the process.
+/// Ends with the first end. Threads that still run end with the process.
 fn run() -> Result<End, String> {
     if io::stdin().is_terminal() {
         return Err(INTERNAL.to_owned());
@@ -63,13 +70,25 @@ fn run() -> Result<End, String> {
     let (tell, ends) = mpsc::channel();
     tell_panics(tell.clone());
     spawn("bundle", STACK, tell.clone(), move || {
-        End::Answered(work(&request, answers))
+        work(&request, answers)
     })?;
     spawn("parent", 64 << 10, tell, || {
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
         End::Abandoned
     })?;
-    ends.recv().map_err(|error| format!("{error}."))
+    Ok(first(&ends, PATIENCE))
+}
+
+/// The first real end.
+fn first(ends: &Receiver<End>, patience: Duration) -> End {
+    let mut left = Duration::MAX;
+    loop {
+        match ends.recv_timeout(left) {
+            Ok(End::Panicking) => left = patience,
+            Ok(end) => return end,
+            Err(_) => return End::Panicked,
+        }
+    }
 }
 
 fn spawn(
@@ -88,8 +107,11 @@ fn spawn(
         .map_err(|error| format!("Failed to start a thread: {error}."))
 }
 
-fn work(request: &Request, answers: impl Write) -> io::Result<()> {
-    wire::write_answer(&bundler::bundle(request), answers)
+fn work(request: &Request, answers: impl Write) -> End {
+    match panic::catch_unwind(AssertUnwindSafe(|| bundler::bundle(request))) {
+        Ok(outcome) => End::Answered(wire::write_answer(&outcome, answers)),
+        Err(_) => End::Panicked,
+    }
 }
 
 /// Says where a panic happened, and not what it says: that may quote sources.
@@ -99,7 +121,7 @@ fn tell_panics(tell: Sender<End>) {
             let (file, line) = (place.file(), place.line());
             let _ = writeln!(io::stderr(), "{PANICKED_AT}{file}:{line}");
         }
-        let _ = tell.send(End::Panicked);
+        let _ = tell.send(End::Panicking);
     }));
 }
 
@@ -142,3 +164,34 @@ fn limit() {
 /// There is nothing of the kind.
 #[cfg(not(unix))]
 fn limit() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first_of(events: impl IntoIterator<Item = End>) -> End {
+        let (tell, ends) = mpsc::channel();
+        for event in events {
+            tell.send(event).expect("somebody listens");
+        }
+        first(&ends, Duration::ZERO)
+    }
+
+    #[test]
+    fn an_answer_after_a_panic_counts_and_silence_does_not() {
+        let answered = || End::Answered(Ok(()));
+        assert!(matches!(
+            first_of([answered(), End::Abandoned]),
+            End::Answered(_)
+        ));
+        assert!(matches!(
+            first_of([End::Panicking, End::Panicking, answered()]),
+            End::Answered(_)
+        ));
+        assert!(matches!(first_of([End::Panicking]), End::Panicked));
+        assert!(matches!(
+            first_of([End::Panicking, End::Abandoned]),
+            End::Abandoned
+        ));
+    }
+}
