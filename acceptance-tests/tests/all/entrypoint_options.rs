@@ -178,6 +178,33 @@ async fn the_configuration_of_typescript_is_the_nearest_or_the_one_that_is_named
     run.assert_says("config/missing.json");
 }
 
+#[tokio::test]
+async fn what_may_be_wrong_with_the_sources_is_told_when_they_are_uploaded() {
+    let stage = bundled(BUNDLED).await;
+    stage.workspace.write(
+        "src/greeting.ts",
+        "export const greeting = \"hello\";\nexport const run = (text: string) => eval(text);\n",
+    );
+    stage.workspace.write(
+        "src/environment.ts",
+        "export interface Environment {\n  ROOMS: DurableObjectNamespace;\n}\n",
+    );
+    stage.workspace.edit(
+        "src/room.ts",
+        "import { greeting }",
+        "import { greeting, run }",
+    );
+    stage.workspace.edit(
+        "src/room.ts",
+        "return new Response(",
+        "run;\n    return new Response(",
+    );
+    let run = stage.workspace.plan(&[]).await;
+    println!("{run}");
+    stage.apply(&[]).await;
+    panic!();
+}
+
 /// A Worker that needs Node.js for some visits only, so that it starts without.
 const NODE: &str = r#"
 variable "text" {
