@@ -185,10 +185,6 @@ async fn what_may_be_wrong_with_the_sources_is_told_when_they_are_uploaded() {
         "src/greeting.ts",
         "export const greeting = \"hello\";\nexport const run = (text: string) => eval(text);\n",
     );
-    stage.workspace.write(
-        "src/environment.ts",
-        "export interface Environment {\n  ROOMS: DurableObjectNamespace;\n}\n",
-    );
     stage.workspace.edit(
         "src/room.ts",
         "import { greeting }",
@@ -200,9 +196,23 @@ async fn what_may_be_wrong_with_the_sources_is_told_when_they_are_uploaded() {
         "run;\n    return new Response(",
     );
     let run = stage.workspace.plan(&[]).await;
-    println!("{run}");
+    let warning = r#"Warning: Bundling ./src/worker.ts: The runtime refuses `eval`
+
+  with cloudflare_worker.chat,
+  on main.tf line 23, in resource "cloudflare_worker" "chat":
+  23:   entrypoint         = "${path.module}/src/worker.ts"
+
+src/greeting.ts:2:38
+
+  1 | export const greeting = "hello";
+  2 | export const run = (text: string) => eval(text);
+    |                                      ^
+"#;
+    assert!(run.stdout.contains(warning), "{run}");
     stage.apply(&[]).await;
-    panic!();
+    assert_eq!(stage.visit("chat").await, "hello 1");
+    let run = stage.workspace.plan(&[]).await;
+    run.assert_never_says("eval");
 }
 
 /// A Worker that needs Node.js for some visits only, so that it starts without.
