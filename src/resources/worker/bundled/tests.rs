@@ -273,7 +273,7 @@ fn modules_of_node_are_judged_by_what_is_known_of_the_worker() {
     }
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, feature = "bundler"))]
 #[tokio::test]
 async fn an_interrupted_run_waits_for_no_bundle() {
     let stop = CancellationToken::new();
@@ -284,7 +284,7 @@ async fn an_interrupted_run_waits_for_no_bundle() {
     assert_eq!(said(&refused)[0].1, "Cannot bundle a.ts: interrupted");
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, feature = "bundler"))]
 #[tokio::test]
 async fn a_program_that_does_not_bundle_is_no_reason_to_hang() {
     let bundler = Bundler::with_program(Path::new("/bin/cat"));
