@@ -1,9 +1,11 @@
 //! The life of a Worker whose TypeScript the provider bundles: deployed, edited, renamed, moved, taken over and destroyed like any other.
 
+use acceptance_tests::cloudflare::Misbehaviour;
 use acceptance_tests::stage::Stage;
 use serde_json::{Value, json};
 
 use super::counter::{CHAT, metadata, only_change, upload, upload_as_another_tool};
+use super::interruption::{start_apply, until_called};
 
 /// A Worker `chat` with one namespace that counts visits.
 pub const BUNDLED: &str = r#"
@@ -302,6 +304,23 @@ async fn an_existing_worker_is_adopted_with_bundled_code() {
     let run = stage.apply(&[]).await;
     run.assert_says("Adopting an existing Worker");
     assert_eq!(stage.visit("chat").await, "hello 2");
+}
+
+#[tokio::test]
+async fn a_create_that_was_killed_after_its_upload_goes_on_with_the_same_bundle() {
+    let stage = bundled(BUNDLED).await;
+    let slow = Misbehaviour::Delay { ms: 3000 }.times(1, "POST", "*/subdomain");
+    stage.cloudflare.add_fault(slow);
+    let mut apply = start_apply(&stage, &[]);
+    until_called(&stage, "PUT", "/scripts/chat").await;
+    apply.kill();
+    drop(apply.wait().await);
+    stage.cloudflare.faults().clear();
+    stage.cloudflare.clear_calls();
+    let run = stage.apply(&[]).await;
+    run.assert_says("Going on with an interrupted create");
+    assert_eq!(stage.uploads("chat"), [] as [Value; 0]);
+    assert_eq!(stage.visit("chat").await, "hello 1");
 }
 
 /// Two namespaces whose classes can be swapped by a variable.

@@ -178,6 +178,43 @@ async fn the_configuration_of_typescript_is_the_nearest_or_the_one_that_is_named
     run.assert_says("config/missing.json");
 }
 
+#[tokio::test]
+async fn what_may_be_wrong_with_the_sources_is_told_when_they_are_uploaded() {
+    let stage = bundled(BUNDLED).await;
+    stage.workspace.write(
+        "src/greeting.ts",
+        "export const greeting = \"hello\";\nexport const run = (text: string) => eval(text);\n",
+    );
+    stage.workspace.edit(
+        "src/room.ts",
+        "import { greeting }",
+        "import { greeting, run }",
+    );
+    stage.workspace.edit(
+        "src/room.ts",
+        "return new Response(",
+        "run;\n    return new Response(",
+    );
+    let run = stage.workspace.plan(&[]).await;
+    let warning = r#"Warning: Bundling ./src/worker.ts: The runtime refuses `eval`
+
+  with cloudflare_worker.chat,
+  on main.tf line 23, in resource "cloudflare_worker" "chat":
+  23:   entrypoint         = "${path.module}/src/worker.ts"
+
+src/greeting.ts:2:38
+
+  1 | export const greeting = "hello";
+  2 | export const run = (text: string) => eval(text);
+    |                                      ^
+"#;
+    assert!(run.stdout.contains(warning), "{run}");
+    stage.apply(&[]).await;
+    assert_eq!(stage.visit("chat").await, "hello 1");
+    let run = stage.workspace.plan(&[]).await;
+    run.assert_never_says("eval");
+}
+
 /// A Worker that needs Node.js for some visits only, so that it starts without.
 const NODE: &str = r#"
 variable "text" {

@@ -9,7 +9,7 @@ use acceptance_tests::terraform::Running;
 use super::counter::{self, CHAT};
 
 /// Waits until the API has seen a call, which is when the core is where the test wants it.
-async fn until_called(stage: &Stage, method: &str, ending: &str) {
+pub async fn until_called(stage: &Stage, method: &str, ending: &str) {
     let seen = async {
         while !stage
             .cloudflare
@@ -24,7 +24,7 @@ async fn until_called(stage: &Stage, method: &str, ending: &str) {
     waited.unwrap_or_else(|_| panic!("there was no {method} …{ending}"));
 }
 
-fn start_apply(stage: &Stage, extra: &[&str]) -> Running {
+pub fn start_apply(stage: &Stage, extra: &[&str]) -> Running {
     let arguments: Vec<&str> = ["apply", "-auto-approve", "-input=false"]
         .iter()
         .chain(extra)

@@ -9,9 +9,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nodejs_built_in_modules::is_nodejs_builtin_module;
 use rolldown::plugin::{
     HookLoadArgs, HookLoadOutput, HookLoadReturn, HookResolveIdArgs, HookResolveIdOutput,
-    HookResolveIdReturn, HookTransformAstArgs, HookTransformAstReturn, HookUsage, Plugin,
-    PluginContext, PluginContextResolveOptions, PluginHookMeta, PluginOrder,
-    SharedLoadPluginContext,
+    HookResolveIdReturn, HookTransformArgs, HookTransformAstArgs, HookTransformAstReturn,
+    HookTransformOutput, HookTransformReturn, HookUsage, Plugin, PluginContext,
+    PluginContextResolveOptions, PluginHookMeta, PluginOrder, SharedLoadPluginContext,
+    SharedTransformPluginContext,
 };
 use rolldown_common::side_effects::HookSideEffects;
 use rolldown_common::{ImportKind, ModuleType, ResolvedExternal};
@@ -219,6 +220,15 @@ fn matches(pattern: &str, specifier: &str) -> bool {
     }
 }
 
+/// Whether a module exports what others export.
+///
+/// Rolldown leaves such modules out of packages that say `sideEffects: false`, with what they do by the way: zod would lose its messages.
+/// Wrangler's bundler runs them if anything is imported through them, and packages are written for that.
+fn passes_on(code: &str) -> bool {
+    let mut lines = code.lines().map(str::trim_start);
+    lines.any(|line| line.starts_with("export ") && line.contains(" from "))
+}
+
 /// A module of Node.js by its full name, if that is one.
 fn builtin(specifier: &str) -> Option<String> {
     match specifier.strip_prefix("node:") {
@@ -234,7 +244,7 @@ impl Plugin for WorkerModules {
     }
 
     fn register_hook_usage(&self) -> HookUsage {
-        HookUsage::ResolveId | HookUsage::Load | HookUsage::TransformAst
+        HookUsage::ResolveId | HookUsage::Load | HookUsage::Transform | HookUsage::TransformAst
     }
 
     fn resolve_id_meta(&self) -> Option<PluginHookMeta> {
@@ -295,6 +305,17 @@ impl Plugin for WorkerModules {
             code: code.into(),
             module_type: Some(ModuleType::Js),
             ..HookLoadOutput::default()
+        }))
+    }
+
+    async fn transform(
+        &self,
+        _ctx: SharedTransformPluginContext,
+        args: &HookTransformArgs<'_>,
+    ) -> HookTransformReturn {
+        Ok(passes_on(args.code).then(|| HookTransformOutput {
+            side_effects: Some(HookSideEffects::True),
+            ..HookTransformOutput::default()
         }))
     }
 

@@ -128,3 +128,41 @@ fn the_packages_of_a_workspace_are_bundled_from_their_sources() {
         &["shared source"],
     );
 }
+
+/// As zod sets the language of its messages, in a package that says that its modules do nothing.
+#[test]
+fn what_a_package_does_where_it_passes_on_exports_is_kept() {
+    let project = Project::new(&[
+        (
+            "worker.ts",
+            "import { z } from 'p';\nexport default { is: z.is };",
+        ),
+        (
+            "node_modules/p/package.json",
+            r#"{ "sideEffects": false, "exports": "./index.js" }"#,
+        ),
+        (
+            "node_modules/p/index.js",
+            "import * as z from './external.js';\nexport * from './external.js';\nexport { z };",
+        ),
+        (
+            "node_modules/p/external.js",
+            "export * from './is.js';\nexport { unused } from './unused.js';\nimport { set } from './set.js';\nset('a language');",
+        ),
+        (
+            "node_modules/p/is.js",
+            "import { language } from './set.js';\nexport const is = () => language;",
+        ),
+        (
+            "node_modules/p/set.js",
+            "export let language;\nexport const set = (it) => { language = it; };",
+        ),
+        (
+            "node_modules/p/unused.js",
+            "globalThis.unused = true;\nexport const unused = 1;",
+        ),
+    ]);
+    let code = project.code();
+    assert_holds(&code, &["set(\"a language\");"]);
+    assert!(!code.contains("unused"), "{code}");
+}
