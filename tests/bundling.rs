@@ -3,9 +3,9 @@
 #![cfg(unix)]
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use bundler::{Request, wire};
@@ -159,14 +159,19 @@ async fn a_path_that_is_not_unicode_is_named() {
 }
 
 /// The child without a parent that knows how to talk to it.
-fn child(request: &[u8]) -> Output {
-    let mut child = Command::new(PROGRAM)
+fn start() -> Child {
+    Command::new(PROGRAM)
         .arg(CHILD_MODE)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("the program is there");
+        .expect("the program is there")
+}
+
+/// What it says to that and nothing else.
+fn child(request: &[u8]) -> Output {
+    let mut child = start();
     // Waiting closes stdin.
     let _ = child
         .stdin
@@ -212,6 +217,30 @@ fn a_child_whose_parent_is_gone_does_not_work_on() {
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());
     assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn a_parent_may_leave_once_it_has_the_answer() {
+    let (folder, entry) = sources(&[("worker.ts", "export default {}")]);
+    let request = wire::request(&Request {
+        entry,
+        shown_from: folder.path().to_owned(),
+        ..Request::default()
+    });
+    let request = request.expect("it is Unicode");
+    for _ in 0..20 {
+        let mut child = start();
+        let stdin = child.stdin.as_mut().expect("it is piped");
+        stdin.write_all(&request).expect("it is read");
+        let mut answer = Vec::new();
+        let stdout = child.stdout.as_mut().expect("it is piped");
+        stdout.read_to_end(&mut answer).expect("it is written");
+        wire::read_answer(&answer.into())
+            .expect("it is an answer")
+            .expect("it bundles");
+        // Waiting closes stdin.
+        assert!(child.wait().expect("it ends").success());
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
@@ -65,13 +66,14 @@ fn run() -> Result<End, String> {
         return Err(INTERNAL.to_owned());
     }
     let answers = answers().map_err(|error| format!("Failed to take over stdout: {error}."))?;
+    // Held here as well: once it is closed the parent may close stdin, which must not count as giving up.
+    let answers = Arc::new(answers);
     let request = wire::read_request(io::stdin().lock())
         .map_err(|error| format!("No request: {error}.\n{INTERNAL}"))?;
     let (tell, ends) = mpsc::channel();
     tell_panics(tell.clone());
-    spawn("bundle", STACK, tell.clone(), move || {
-        work(&request, answers)
-    })?;
+    let to = answers.clone();
+    spawn("bundle", STACK, tell.clone(), move || work(&request, &*to))?;
     spawn("parent", 64 << 10, tell, || {
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
         End::Abandoned

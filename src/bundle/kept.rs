@@ -1,43 +1,72 @@
-//! An answer that waits to be asked for again.
+//! Answers that wait to be asked for again. A plan may hold hundreds of them, and each may be megabytes, so they rest in a file.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, Write as _};
-use std::sync::{Mutex, PoisonError};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-/// An answer at rest, in a file without a name: a plan may hold hundreds of them, and each may be megabytes.
+/// One file for all answers of a run, without a name: it is gone when nobody holds it any more, however that comes.
+#[derive(Default)]
+pub struct Shelf(Mutex<Option<File>>);
+
+/// An answer at rest.
 pub enum Kept {
-    /// Nobody else has the file. Only one can read it at a time, as it has one position.
-    File(Mutex<File>),
+    /// In a file, with its place there.
+    File {
+        shelf: Arc<Shelf>,
+        at: u64,
+        length: usize,
+    },
     /// Where no file can be written.
     Memory(Bytes),
 }
 
-impl Kept {
+impl Shelf {
     /// Lays an answer to rest.
-    pub fn new(answer: &Bytes) -> Kept {
-        let file = tempfile::tempfile().and_then(|mut file| {
-            file.write_all(answer)?;
-            Ok(file)
-        });
-        match file {
-            Ok(file) => Kept::File(Mutex::new(file)),
+    pub fn keep(self: &Arc<Shelf>, answer: &Bytes) -> Kept {
+        match self.append(answer) {
+            Ok(at) => Kept::File {
+                shelf: self.clone(),
+                at,
+                length: answer.len(),
+            },
             Err(_) => Kept::Memory(answer.clone()),
         }
     }
 
+    fn file(&self) -> MutexGuard<'_, Option<File>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes behind everything else, and says where that is.
+    fn append(&self, answer: &[u8]) -> io::Result<u64> {
+        let mut held = self.file();
+        let file = match &mut *held {
+            Some(file) => file,
+            none => none.insert(tempfile::tempfile()?),
+        };
+        let at = file.seek(SeekFrom::End(0))?;
+        file.write_all(answer)?;
+        Ok(at)
+    }
+
+    fn read(&self, at: u64, length: usize) -> io::Result<Bytes> {
+        let mut held = self.file();
+        let file = held.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        file.seek(SeekFrom::Start(at))?;
+        let mut answer = vec![0; length];
+        file.read_exact(&mut answer)?;
+        Ok(answer.into())
+    }
+}
+
+impl Kept {
     /// The answer.
     pub fn read(&self) -> io::Result<Bytes> {
         match self {
+            Kept::File { shelf, at, length } => shelf.read(*at, *length),
             Kept::Memory(answer) => Ok(answer.clone()),
-            Kept::File(file) => {
-                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-                file.rewind()?;
-                let mut answer = Vec::new();
-                file.read_to_end(&mut answer)?;
-                Ok(answer.into())
-            }
         }
     }
 }
@@ -47,12 +76,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_can_be_read_as_often_as_it_is_asked_for() {
-        let answer = Bytes::from_static(b"\x00answer\xff");
-        let kept = Kept::new(&answer);
-        assert!(matches!(kept, Kept::File(_)));
-        for kept in [&kept, &kept, &Kept::Memory(answer.clone())] {
-            assert_eq!(kept.read().expect("it is there"), answer);
+    fn answers_can_be_read_in_any_order_and_as_often_as_they_are_asked_for() {
+        let shelf = Arc::new(Shelf::default());
+        let answers = [&b"\x00first\xff"[..], b"", b"third"].map(Bytes::from_static);
+        let mut kept: Vec<Kept> = answers.iter().map(|answer| shelf.keep(answer)).collect();
+        assert!(kept.iter().all(|it| matches!(it, Kept::File { .. })));
+        kept.push(Kept::Memory(answers[0].clone()));
+        for at in [2, 0, 1, 0, 2, 3] {
+            assert_eq!(kept[at].read().expect("it is there"), answers[at % 3]);
         }
     }
 }

@@ -10,7 +10,7 @@ use bundler::{Request, wire};
 use bytes::Bytes;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
-use super::kept::Kept;
+use super::kept::{Kept, Shelf};
 use super::process;
 use super::{Bundle, Options, Problem};
 
@@ -43,13 +43,20 @@ type Key = (PathBuf, Options);
 /// What came of a request, for all who ask while it is under way and, if it is a bundle, for all who ask later.
 type Outcome = OnceCell<Result<Kept, Failure>>;
 
+/// What is kept until the next run begins.
+#[derive(Default)]
+struct Run {
+    outcomes: HashMap<Key, Arc<Outcome>>,
+    shelf: Arc<Shelf>,
+}
+
 /// Makes bundles, and keeps them until it is told to forget.
 pub struct Bundler {
     /// The program that has the child mode; the provider's own if absent.
     program: Option<PathBuf>,
     time_limit: Duration,
     cores: Cores,
-    outcomes: Mutex<HashMap<Key, Arc<Outcome>>>,
+    run: Mutex<Run>,
 }
 
 impl fmt::Debug for Bundler {
@@ -65,7 +72,7 @@ impl Default for Bundler {
             program: None,
             time_limit: TIME_LIMIT,
             cores: Cores::new(std::thread::available_parallelism().map_or(1, usize::from)),
-            outcomes: Mutex::default(),
+            run: Mutex::default(),
         }
     }
 }
@@ -92,15 +99,16 @@ impl Bundler {
 
     /// Forgets all bundles: another run begins, and sources may have changed.
     pub fn forget(&self) {
-        self.outcomes().clear();
+        *self.run() = Run::default();
     }
 
-    fn outcomes(&self) -> MutexGuard<'_, HashMap<Key, Arc<Outcome>>> {
-        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn run(&self) -> MutexGuard<'_, Run> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bundles an entry file; relative paths are relative to the working directory. Whoever asks for the same at the same time shares a
-    /// child, and to ask again costs nothing. The child ends when all who wait for it have given up.
+    /// child, and to ask again costs nothing. The child ends when the future that started it is dropped; if others wait, one of them
+    /// starts another.
     ///
     /// # Errors
     /// See [`Failure`].
@@ -117,7 +125,11 @@ impl Bundler {
         // A file that is not there is for the child to tell.
         let canonical = std::fs::canonicalize(&entry);
         let key = (canonical.unwrap_or_else(|_| entry.clone()), options.clone());
-        let outcome = self.outcomes().entry(key.clone()).or_default().clone();
+        let (outcome, shelf) = {
+            let mut run = self.run();
+            let outcome = run.outcomes.entry(key.clone()).or_default().clone();
+            (outcome, run.shelf.clone())
+        };
         let request = Request {
             entry,
             shown_from: here,
@@ -128,7 +140,7 @@ impl Bundler {
         let kept = outcome.get_or_init(async || {
             let (answer, bundle) = self.ask(request).await?;
             fresh = Some(bundle);
-            Ok(Kept::new(&answer))
+            Ok(shelf.keep(&answer))
         });
         match (kept.await, fresh) {
             (Ok(_), Some(bundle)) => Ok(bundle),
@@ -144,10 +156,10 @@ impl Bundler {
 
     /// Lets the next who asks try again.
     fn drop_failed(&self, key: &Key, outcome: &Arc<Outcome>) {
-        let mut outcomes = self.outcomes();
-        let current = outcomes.get(key);
+        let mut run = self.run();
+        let current = run.outcomes.get(key);
         if current.is_some_and(|current| Arc::ptr_eq(current, outcome)) {
-            outcomes.remove(key);
+            run.outcomes.remove(key);
         }
     }
 
