@@ -133,11 +133,7 @@ impl Workspace {
     /// Copies the files of a directory into the root module.
     #[track_caller]
     pub fn copy_from(&self, source: &Path) {
-        for entry in fs::read_dir(source).expect("the directory exists") {
-            let entry = entry.expect("the directory is readable");
-            let target = self.path().join(entry.file_name());
-            fs::copy(entry.path(), target).expect("its entries are files");
-        }
+        copy_folder(source, &self.path());
     }
 
     /// `apply`, which must succeed.
@@ -491,4 +487,20 @@ fn link(binary: &Path, folder: &Path) {
 /// A path as an HCL string holds it: a backslash would start an escape sequence.
 fn hcl_path(path: &Path) -> String {
     path.display().to_string().replace('\\', "/")
+}
+
+/// Copies a folder with all that is in it, into one that may be there already.
+///
+/// # Panics
+/// If it cannot be read or written.
+pub fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("the folder can be made");
+    for entry in fs::read_dir(from).expect("the folder exists") {
+        let path = entry.expect("the folder is readable").path();
+        let copy = to.join(path.file_name().expect("an entry has a name"));
+        match path.is_dir() {
+            true => copy_folder(&path, &copy),
+            false => drop(fs::copy(&path, &copy).expect("a file can be copied")),
+        }
+    }
 }

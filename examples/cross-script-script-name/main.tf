@@ -23,7 +23,7 @@ resource "cloudflare_do_namespace" "shared_counter" {
 
 resource "cloudflare_worker" "host" {
   name               = local.host
-  script             = file("${path.module}/host.js")
+  entrypoint         = "${path.module}/host.ts"
   compatibility_date = "2026-11-01"
   workers_dev        = true
 
@@ -34,7 +34,7 @@ resource "cloudflare_worker" "host" {
 
 resource "cloudflare_worker" "client" {
   name               = "client"
-  script             = file("${path.module}/client.js")
+  entrypoint         = "${path.module}/client.ts"
   compatibility_date = "2026-11-01"
   workers_dev        = true
 

@@ -10,6 +10,7 @@ use acceptance_tests::cloudflare::runtime::{
 };
 use acceptance_tests::install::{self, Packages};
 use acceptance_tests::provider::provider_binary;
+use acceptance_tests::terraform::copy_folder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use terraform_provider_cloudflare::bundle::{Bundle, Bundler, ModuleKind, Options};
@@ -110,18 +111,6 @@ impl Project {
             .collect();
         modules.sort_by_key(|module| module.content_type != ES_MODULE);
         modules
-    }
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let copy = to.join(path.file_name().expect("a name"));
-        match path.is_dir() {
-            true => copy_folder(&path, &copy),
-            false => drop(fs::copy(&path, &copy).expect("a file")),
-        }
     }
 }
 

@@ -112,6 +112,20 @@ async fn production_plays_one_game_from_two_workers() {
 }
 
 #[tokio::test]
+async fn typescript_bundles_code_sql_and_text() {
+    let stage = stage_of("typescript").await;
+    stage.apply(&["-var=stage=live"]).await;
+    let visit = async |path: &str| stage.visitor.read("guests", path).await;
+    let welcome = "Welcome to our guest book (live):";
+    assert_eq!(visit("/?name=Ada").await, format!("{welcome} Ada"));
+    assert_eq!(visit("/?name=Grace").await, format!("{welcome} Ada, Grace"));
+    stage.apply(&["-var=stage=test"]).await;
+    let welcome = "Welcome to our guest book (test):";
+    assert_eq!(visit("/").await, format!("{welcome} Ada, Grace"));
+    destroy_with_consent(&stage, &["-var=stage=test"]).await;
+}
+
+#[tokio::test]
 async fn bind_to_worker_greets_and_counts() {
     let stage = stage_of("bind-to-worker").await;
     stage.apply(&[]).await;

@@ -11,6 +11,7 @@ mod bindings;
 #[cfg(unix)]
 mod browser;
 mod bundles;
+mod bundles_broken;
 mod bundles_decorators;
 mod classes;
 mod consent;

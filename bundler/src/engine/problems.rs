@@ -11,6 +11,9 @@ use crate::bundle::{Place, Problem, Request};
 /// Of how many problems each is told.
 const TOLD: usize = 20;
 
+/// How long a message or a piece of advice may be.
+const LONGEST_TEXT: usize = 600;
+
 /// What a file can be that is imported.
 const IMPORTABLE: &str = "JavaScript, TypeScript and JSON can be imported; `.txt`, `.html` and `.sql` files as text, `.wasm` files as \
                           WebAssembly, and `.bin` files as data. Static files of other kinds are served as assets.";
@@ -51,6 +54,10 @@ pub(super) fn told(mut problems: Vec<Problem>) -> Vec<Problem> {
         let place = problem.place.as_ref();
         place.map(|place| (place.file.clone(), place.line, place.column))
     };
+    for problem in &mut problems {
+        clip(&mut problem.message);
+        clip(&mut problem.help);
+    }
     problems.sort_by(|a, b| (place(a), &a.message).cmp(&(place(b), &b.message)));
     problems.dedup();
     if problems.len() > TOLD {
@@ -59,6 +66,14 @@ pub(super) fn told(mut problems: Vec<Problem>) -> Vec<Problem> {
         problems.push(Problem::plain(format!("There are {more} more problems")));
     }
     problems
+}
+
+/// Shortens what quotes an endless name.
+fn clip(text: &mut String) {
+    if text.len() > LONGEST_TEXT {
+        text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+        text.push('…');
+    }
 }
 
 /// How places are shown.

@@ -1,6 +1,7 @@
 //! The figures that we watch: size, start, memory, and the time and the calls of a large plan without changes.
 //! Run with `cargo benchmark`. Prints a table; a figure beyond its limit is marked, and ends the run with 1.
 
+mod bundling;
 mod large_plan;
 mod local;
 #[cfg(unix)]
@@ -49,7 +50,7 @@ async fn measure() -> Result<bool, Box<dyn Error>> {
     let mut table = Table::default();
 
     let size = std::fs::metadata(&binary)?.len() as f64 / 1e6;
-    table.row("binary, stripped", size, 10.0, "MB");
+    table.row("binary, stripped", size, 25.0, "MB");
 
     #[cfg(unix)]
     {
@@ -65,6 +66,27 @@ async fn measure() -> Result<bool, Box<dyn Error>> {
             None => say("resident memory is measured on Linux only")?,
         }
     }
+
+    say("bundling...")?;
+    let bundling = bundling::measure(&binary).await?;
+    for (project, limit) in bundling.projects.into_iter().zip([150.0, 500.0]) {
+        let mut row = |what: &str, times: Vec<Duration>, limit| {
+            let name = format!("bundle {}, {what}", project.name);
+            table.row(&name, milliseconds(median(times)), limit, "ms");
+        };
+        row("median", project.ours, limit);
+        row("on one core", project.on_one_core, f64::INFINITY);
+        row("esbuild", project.esbuilds, f64::INFINITY);
+        for (whose, size) in [
+            ("ours", project.sizes.0 as u64),
+            ("esbuild's", project.sizes.1),
+        ] {
+            let name = format!("bundle {}, size, {whose}", project.name);
+            table.row(&name, size as f64 / 1e3, f64::INFINITY, "kB");
+        }
+    }
+    let many = milliseconds(bundling.many);
+    table.row("bundle api, 50 at once", many, f64::INFINITY, "ms");
 
     say("measuring local Cloudflare...")?;
     let local = local::measure(&workerd).await?;

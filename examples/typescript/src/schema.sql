@@ -1,0 +1,4 @@
+create table if not exists guests (
+  id integer primary key autoincrement,
+  name text not null
+);
