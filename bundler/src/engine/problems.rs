@@ -12,7 +12,7 @@ use crate::bundle::{Place, Problem, Request};
 const TOLD: usize = 20;
 
 /// How long a message or a piece of advice may be.
-const LONGEST_TEXT: usize = 600;
+const LONGEST_TEXT: usize = 500;
 
 /// What a file can be that is imported.
 const IMPORTABLE: &str = "JavaScript, TypeScript and JSON can be imported; `.txt`, `.html` and `.sql` files as text, `.wasm` files as \

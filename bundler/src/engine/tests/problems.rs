@@ -46,6 +46,15 @@ fn syntax_errors_are_shown_in_their_file() {
 }
 
 #[test]
+fn what_the_language_forbids_beyond_its_grammar_is_told() {
+    fails(
+        &[("worker.ts", "export default class { a() { super(); } }")],
+        "worker.ts:1:30: Super calls are not permitted outside constructors or in nested functions inside constructors\n  \
+         1 | export default class { a() { super(); } }\n    |                              ^",
+    );
+}
+
+#[test]
 fn exports_inside_of_functions_are_found_before_they_do_harm() {
     for statement in [
         "export const a = 1;",
