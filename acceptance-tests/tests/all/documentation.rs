@@ -28,13 +28,27 @@ fn blocks(markdown: &str) -> Vec<&str> {
 }
 
 #[tokio::test]
+async fn the_bundled_worker_of_the_readme_is_applied() {
+    let readme = fs::read_to_string(repository().join("README.md")).expect("it is there");
+    let blocks = blocks(&readme);
+    let block = blocks.iter().find(|it| it.contains("bundle = {"));
+    let stage = Stage::with(block.expect("there is one")).await;
+    fs::create_dir(stage.workspace.path().join("src")).expect("a folder");
+    let code =
+        "declare const VERSION: string;\nexport default { fetch: () => new Response(VERSION) };";
+    stage.workspace.write("src/worker.ts", code);
+    stage.apply(&[]).await;
+    assert_eq!(stage.visit("api").await, "1.2.3");
+}
+
+#[tokio::test]
 async fn the_first_configuration_of_the_readme_is_applied() {
     let readme = fs::read_to_string(repository().join("README.md")).expect("it is there");
     let block = blocks(&readme)[0].replace(" # was \"Counter\"", "");
     let stage = Stage::with(&block).await;
     let code =
         fs::read_to_string(repository().join("examples/rename/MyCounter.js")).expect("it is there");
-    stage.workspace.write("worker.js", &code);
+    stage.workspace.write("worker.ts", &code);
     stage.apply(&[]).await;
     assert_eq!(stage.visit("counter").await, "1");
 }
