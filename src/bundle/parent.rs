@@ -244,6 +244,14 @@ mod tests {
 
     use super::*;
 
+    #[cfg(not(feature = "bundler"))]
+    #[tokio::test]
+    async fn a_build_without_the_bundler_says_so() {
+        let (bundler, options) = (Bundler::default(), Options::default());
+        let bundle = bundler.bundle(Path::new("worker.ts"), &options).await;
+        assert_eq!(bundle, Err(Failure::NoBundler));
+    }
+
     #[tokio::test]
     async fn one_works_on_some_cores_and_many_on_one_each() {
         let cores = Cores::new(6);
