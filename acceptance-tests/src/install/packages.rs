@@ -2,6 +2,7 @@
 
 use std::env::consts::{ARCH, OS};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::InstallError;
 use super::npm::Pinned;
@@ -19,7 +20,31 @@ pub struct Packages {
     /// Where the packages are.
     pub node_modules: PathBuf,
     /// The program, which needs no Node.js.
-    pub esbuild: PathBuf,
+    esbuild: PathBuf,
+}
+
+impl Packages {
+    /// A command that bundles an entry file with esbuild, told what wrangler tells it. Where to is still to be said.
+    pub fn bundle(&self, entry: &Path) -> Command {
+        let mut command = Command::new(&self.esbuild);
+        command
+            .arg(entry)
+            .args([
+                "--bundle",
+                "--format=esm",
+                "--target=es2024",
+                "--keep-names",
+                "--log-level=error",
+            ])
+            .args(["--platform=node", "--main-fields=browser,module,main"])
+            .args([
+                "--conditions=workerd,worker,browser",
+                "--external:cloudflare:*",
+            ])
+            .args(["--define:process.env.NODE_ENV=\"production\""])
+            .args(["--define:navigator.userAgent=\"Cloudflare-Workers\""]);
+        command
+    }
 }
 
 /// The packages, installed if they are not there yet.

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use acceptance_tests::cloudflare::runtime::{
@@ -62,23 +61,8 @@ impl Project {
     /// The same by esbuild, told what wrangler tells it.
     fn esbuilds(&self, packages: &Packages, minify: bool) -> Vec<ModuleFile> {
         let out = tempfile::tempdir().expect("a folder");
-        let mut command = Command::new(&packages.esbuild);
+        let mut command = packages.bundle(&self.entry());
         command
-            .arg(self.entry())
-            .args([
-                "--bundle",
-                "--format=esm",
-                "--target=es2024",
-                "--keep-names",
-                "--log-level=error",
-            ])
-            .args(["--platform=node", "--main-fields=browser,module,main"])
-            .args([
-                "--conditions=workerd,worker,browser",
-                "--external:cloudflare:*",
-            ])
-            .args(["--define:process.env.NODE_ENV=\"production\""])
-            .args(["--define:navigator.userAgent=\"Cloudflare-Workers\""])
             .args(
                 [".wasm", ".txt", ".html", ".sql", ".bin"].map(|it| format!("--loader:{it}=copy")),
             )

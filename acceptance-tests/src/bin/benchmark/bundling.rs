@@ -2,10 +2,9 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use acceptance_tests::install;
+use acceptance_tests::install::{self, Packages};
 use acceptance_tests::terraform::copy_folder;
 use futures_util::future::join_all;
 use tempfile::TempDir;
@@ -59,9 +58,7 @@ pub async fn measure(binary: &Path) -> Result<Bundling, Box<dyn Error>> {
         }
         for _ in 0..ESBUILD_TIMES {
             let out = folder.path().join("out.js");
-            measured
-                .esbuilds
-                .push(esbuild(&packages.esbuild, &entry, &out)?);
+            measured.esbuilds.push(esbuild(&packages, &entry, &out)?);
             measured.sizes.1 = std::fs::metadata(out)?.len();
         }
         projects.push(measured);
@@ -98,22 +95,10 @@ async fn bundle_time(bundler: &Bundler, entry: &Path) -> Result<Duration, Box<dy
     Ok(bundle(bundler, entry).await?.0)
 }
 
-fn esbuild(program: &Path, entry: &Path, out: &Path) -> Result<Duration, Box<dyn Error>> {
+fn esbuild(packages: &Packages, entry: &Path, out: &Path) -> Result<Duration, Box<dyn Error>> {
     let started = Instant::now();
-    let status = Command::new(program)
-        .arg(entry)
-        .args([
-            "--bundle",
-            "--format=esm",
-            "--target=es2024",
-            "--keep-names",
-            "--log-level=error",
-        ])
-        .args(["--platform=node", "--main-fields=browser,module,main"])
-        .args([
-            "--conditions=workerd,worker,browser",
-            "--external:cloudflare:*",
-        ])
+    let status = packages
+        .bundle(entry)
         .arg(format!("--outfile={}", out.display()))
         .status()?;
     match status.success() {
