@@ -166,8 +166,7 @@ impl WorkerModules {
         });
         let mut hash = hex::encode(Sha256::digest(&body));
         hash.truncate(DIGITS);
-        let file = path.file_name().unwrap_or_default().to_string_lossy();
-        let name = format!("{hash}-{file}");
+        let name = format!("{hash}-{}", plain(path));
         self.found().modules.insert(name.clone(), (kind, body));
         Ok(Some(self.stays(args, &format!("./{name}"))))
     }
@@ -206,6 +205,15 @@ fn kind(path: &str) -> Option<ModuleKind> {
     }
 }
 
+/// The name of a file without what means something to forms, addresses or code.
+fn plain(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.replace(
+        |c: char| !c.is_ascii_alphanumeric() && !".-_".contains(c),
+        "_",
+    )
+}
+
 /// Whether a pattern names what is imported: the whole of it, or the package of a path; `*` stands for anything.
 fn matches(pattern: &str, specifier: &str) -> bool {
     match pattern.split_once('*') {
@@ -225,8 +233,14 @@ fn matches(pattern: &str, specifier: &str) -> bool {
 /// Rolldown leaves such modules out of packages that say `sideEffects: false`, with what they do by the way: zod would lose its messages.
 /// Wrangler's bundler runs them if anything is imported through them, and packages are written for that.
 fn passes_on(code: &str) -> bool {
-    let mut lines = code.lines().map(str::trim_start);
-    lines.any(|line| line.starts_with("export ") && line.contains(" from "))
+    let mut is_open = false;
+    code.lines().map(str::trim_start).any(|line| {
+        let is_export = line.starts_with("export") || (is_open && line.starts_with('}'));
+        if is_export {
+            is_open = line.contains('{') && !line.contains('}');
+        }
+        is_export && line.contains("from")
+    })
 }
 
 /// A module of Node.js by its full name, if that is one.

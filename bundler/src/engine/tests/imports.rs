@@ -229,3 +229,33 @@ fn standard_decorators_of_methods_are_lowered() {
     let code = project.code();
     assert!(!code.contains("@d"), "{code}");
 }
+
+#[test]
+fn the_name_of_a_module_is_plain_whatever_its_file_is_called() {
+    let project = Project::new(&[
+        (
+            "worker.ts",
+            "import a from './ä \\\"%20;\\\\.txt';\nimport b from './sub/it\\'s.sql';\nexport default { a, b };",
+        ),
+        ("ä \"%20;\\.txt", "a"),
+        ("sub/it's.sql", "b"),
+    ]);
+    let bundle = project.bundle();
+    let names: Vec<&str> = bundle.modules.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "worker.js",
+            "3e23e8160039594a-it_s.sql",
+            "ca978112ca1bbdca-____20__.txt"
+        ]
+    );
+    let code = super::code(&bundle);
+    assert_holds(
+        &code,
+        &[
+            "\"./3e23e8160039594a-it_s.sql\"",
+            "\"./ca978112ca1bbdca-____20__.txt\"",
+        ],
+    );
+}
