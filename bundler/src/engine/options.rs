@@ -50,7 +50,8 @@ pub(super) fn options(options: &Options, entry: &Path, root: &Path) -> BundlerOp
             ..BundlerTransformOptions::default()
         }),
         minify: Some(RawMinifyOptions::Bool(options.minify)),
-        sourcemap: options.source_map.then_some(SourceMapType::Hidden),
+        // With the comment that names it, as wrangler uploads it: nobody says that a map is found without.
+        sourcemap: options.source_map.then_some(SourceMapType::File),
         sourcemap_exclude_sources: Some(true),
         define: Some(defines(options).into_iter().collect()),
         tsconfig: Some(match &options.tsconfig {

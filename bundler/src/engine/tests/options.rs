@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rolldown_sourcemap::SourceMap;
+
 use super::{Project, assert_holds, code, told};
 use crate::bundle::{ModuleKind, Options};
 
@@ -110,6 +112,7 @@ fn a_source_map_is_a_module_that_names_sources_alike_everywhere() {
     let bundle = project
         .bundle_entry("src/worker.ts", options)
         .expect("it bundles");
+    assert!(code(&bundle).ends_with("\n//# sourceMappingURL=worker.js.map"));
     let map = &bundle.modules[1];
     assert_eq!(
         (map.name.as_str(), map.kind),
@@ -151,4 +154,56 @@ fn a_tsconfig_can_be_named() {
         .bundle_with(named("nowhere.json"))
         .expect_err("there is none");
     assert_holds(&told(&missing), &["nowhere.json"]);
+}
+
+#[test]
+fn a_source_map_leads_back_to_the_sources() {
+    let project = Project::new(&[
+        (
+            "worker.ts",
+            "import { late } from './late';\n\ninterface Env {}\nconst note = (f: any, c: any) => f;\n\
+             export class A {\n  @note m(): void { throw new Error('first place'); }\n}\nexport default { late };",
+        ),
+        (
+            "late.ts",
+            "type A = 1;\n\nexport const late = () => { throw new Error('second place'); };",
+        ),
+    ]);
+    for minify in [false, true] {
+        let options = Options {
+            source_map: true,
+            minify,
+            ..Options::default()
+        };
+        let bundle = project.bundle_with(options).expect("it bundles");
+        let code = code(&bundle);
+        let map = serde_json::from_slice(&bundle.modules[1].body).expect("it is JSON");
+        let map = SourceMap::from_json(map).expect("it is a map");
+        let table = map.generate_lookup_table();
+        let source_of = |text: &str| {
+            let before = &code[..code.find(text).expect("it is in the code")];
+            let line = before.matches('\n').count();
+            let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1);
+            let (line, column) = (u32::try_from(line), u32::try_from(column));
+            let (line, column) = (line.expect("it is short"), column.expect("it is short"));
+            let token = map.lookup_source_view_token(&table, line, column);
+            let token = token.expect("it comes from somewhere");
+            (
+                token.get_source().map(str::to_owned),
+                token.get_src_line() + 1,
+            )
+        };
+        // The quotes differ, so the search is for what stands in them.
+        let at = |file: &str, line| (Some(file.to_owned()), line);
+        assert_eq!(
+            source_of("first place"),
+            at("worker.ts", 6),
+            "minify: {minify}"
+        );
+        assert_eq!(
+            source_of("second place"),
+            at("late.ts", 3),
+            "minify: {minify}"
+        );
+    }
 }
