@@ -214,11 +214,12 @@ async fn secrets_change_without_an_upload_and_are_never_shown() {
     assert_eq!(status, 200, "{body}");
     assert!(!body.to_string().contains("c2VjcmV0"));
     assert_eq!(body["result"]["KEY"]["usages"], json!(["sign"]));
-    let names: Vec<String> = bench.get(secrets).await.as_array().map_or(vec![], |list| {
+    let mut names: Vec<String> = bench.get(secrets).await.as_array().map_or(vec![], |list| {
         list.iter()
             .map(|secret| secret["name"].to_string())
             .collect()
     });
+    names.sort();
     assert_eq!(names, ["\"KEY\"", "\"OTHER\""]);
 
     let one = format!("{secrets}/OTHER?url_encoded=true");

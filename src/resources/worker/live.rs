@@ -67,6 +67,7 @@ pub fn element(
         ),
         "json" => {
             let live = binding.get("json").map(Json::to_string).unwrap_or_default();
+            let live = canonical_json(&live);
             let kept = prior_text("json").filter(|text| canonical_json(text) == live);
             value.set("json", kept.map_or_else(|| live.clone(), str::to_owned));
         }
