@@ -65,14 +65,7 @@ pub fn bundle(request: &Request) -> Result<Bundle, Vec<Problem>> {
             (None, Vec::new())
         }
     };
-    // Rolldown leaves imports that it does not find as they are; the Worker would not start.
-    let unresolved = |it: &&BuildDiagnostic| matches!(it.kind(), EventKind::UnresolvedImport);
-    problems.extend(
-        warnings
-            .iter()
-            .filter(unresolved)
-            .map(|it| shown.problem(it)),
-    );
+    problems.extend(warnings.iter().filter(is_wrong).map(|it| shown.problem(it)));
     match output {
         Some(output) if problems.is_empty() && output.exports.is_empty() => {
             Err(vec![problems::no_exports(&shown.file(&entry))])
@@ -115,6 +108,18 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
         .thread_stack_size(STACK)
         .enable_all()
         .build()
+}
+
+/// Whether a warning is about code that would not start, or would do something else than it says: Rolldown leaves imports that it does
+/// not find as they are, and variables that a namespace exports as they were at first.
+fn is_wrong(warning: &&BuildDiagnostic) -> bool {
+    match warning.kind() {
+        EventKind::UnresolvedImport => true,
+        EventKind::ToleratedTransform => warning
+            .to_string()
+            .starts_with("Namespaces exporting non-const"),
+        _ => false,
+    }
 }
 
 /// Whether a warning is about what happens when the Worker runs.

@@ -164,6 +164,11 @@ impl Shown {
             EventKind::UnloadableDependencyError => {
                 (format!("{}: {}", told.message, told.label), String::new())
             }
+            EventKind::ToleratedTransform => (
+                "A namespace exports a variable".to_owned(),
+                "Outside of the namespace it would keep its first value. Export a constant, or functions that read and change the variable."
+                    .to_owned(),
+            ),
             EventKind::JsonParseError => {
                 let message = told.message.split(" at line ").next().unwrap_or_default();
                 (format!("No JSON: {message}"), String::new())

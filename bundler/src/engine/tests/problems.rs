@@ -54,6 +54,24 @@ fn what_the_language_forbids_beyond_its_grammar_is_told() {
     );
 }
 
+/// They would be bundled so that everybody else sees the first value for ever.
+#[test]
+fn a_namespace_that_exports_a_variable_is_refused() {
+    fails(
+        &[(
+            "worker.ts",
+            "namespace N {\n  export let n = 1;\n  export const up = () => ++n;\n}\nexport default { N };",
+        )],
+        "worker.ts:2:14: A namespace exports a variable\n  1 | namespace N {\n  2 |   export let n = 1;\n    |              ^\n  Outside of the \
+         namespace it would keep its first value. Export a constant, or functions that read and change the variable.",
+    );
+    let project = Project::new(&[(
+        "worker.ts",
+        "namespace N { export const n = 1; }\nexport default { n: N.n };",
+    )]);
+    assert!(project.code().contains("N.n"));
+}
+
 #[test]
 fn exports_inside_of_functions_are_found_before_they_do_harm() {
     for statement in [
